@@ -1,0 +1,120 @@
+"""Plans: this run's numbers, what a scale can and cannot decide, waves."""
+
+from __future__ import annotations
+
+import pytest
+
+from watcher import plan
+from watcher.catalog import Catalog
+from watcher.model import Control, Settings, Stack, Timer, Verdict
+
+CATALOG = Catalog.load()
+
+
+def stack(**fields: object) -> Stack:
+    base: dict[str, object] = {
+        "name": "a-stack",
+        "description": "a stack",
+        "language": "Python",
+        "library": "a",
+        "version": "1",
+        "command": ("a",),
+        "profiles": ("default", "tcp-keepalive", "watch-timeout"),
+        "default_source": "its README",
+        "memory_mib": 50,
+    }
+    return Stack.model_validate(base | fields)
+
+
+def choice(**fields: object) -> plan.Choice:
+    base: dict[str, object] = {
+        "stacks": [stack()],
+        "profiles": list(CATALOG.profiles.values()),
+        "scenarios": [CATALOG.scenarios[name] for name in ("azure-slb", "gcp-vpc", "control")],
+        "paths": CATALOG.paths,
+        "not_built": {},
+    }
+    return plan.Choice(**(base | fields))  # type: ignore[arg-type]
+
+
+def test_true_time_changes_no_number() -> None:
+    """A run without --scale is what gets published: it must use the documented values."""
+    for cell in plan.make(choice()):
+        assert cell.effective == cell.asked
+        assert cell.timing.deadline_seconds == 10
+        assert cell.skip is None or cell.skip.verdict is Verdict.UNSUPPORTED
+    azure = next(cell for cell in plan.make(choice()) if cell.id.scenario == "azure-slb")
+    assert azure.timing.idle_timeout_seconds == 240
+    assert azure.timing.touch_after_seconds == 270
+    assert azure.timing.length_seconds == 390
+
+
+def test_every_scenario_brings_its_controls_in_every_repeat() -> None:
+    """Without them a verdict could come from a lab that is broken for everybody."""
+    cells = plan.make(choice(repeat=2))
+    controls = {(cell.id.scenario, cell.id.repeat, cell.control) for cell in cells if cell.control}
+    assert controls == {
+        (scenario, repeat, control) for scenario in ("azure-slb", "gcp-vpc", "control") for repeat in (1, 2) for control in Control
+    }
+
+
+def test_scale_12_keeps_what_keepalive_does() -> None:
+    """The README's run is scaled by 12; its verdicts must be those of true time."""
+    settings = plan.effective(CATALOG.profiles["tcp-keepalive"].settings, 12)
+    assert (settings.keepalive_idle_seconds, settings.keepalive_interval_seconds, settings.keepalive_count) == (2, 1, 3)
+    assert plan.detection_seconds(settings) == 5 == plan.detection_seconds(CATALOG.profiles["tcp-keepalive"].settings) / 12  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("scale", "scalable"), [(1, True), (10, True), (12, True), (30, False), (60, False)])
+def test_a_scale_that_whole_seconds_would_falsify_is_refused(scale: float, scalable: bool) -> None:
+    """At scale 30 keepalive would take twice as long as it truly does, and could turn ok into late."""
+    cells = plan.make(choice(scale=scale))
+    cell = next(cell for cell in cells if cell.id.profile == "tcp-keepalive" and cell.id.scenario == "azure-slb")
+    assert (cell.skip is None) is scalable
+    if not scalable:
+        assert cell.skip is not None
+        assert cell.skip.verdict is Verdict.INVALID
+        assert cell.skip.reason.startswith("not scalable: ")
+
+
+def test_a_built_in_timer_that_true_time_would_reach_cannot_be_scaled() -> None:
+    """A library's own 300 s timeout decides a true cell of 390 s, and never fires in one of 33 s."""
+    timed = stack(timers=(Timer(name="total timeout", seconds=300, profiles=("def*",), source="its source"),))
+    cells = {(cell.id.profile, cell.id.scenario): cell for cell in plan.make(choice(stacks=[timed], scale=12)) if not cell.control}
+    assert cells["default", "azure-slb"].skip is not None
+    assert "total timeout" in cells["default", "azure-slb"].skip.reason  # type: ignore[union-attr]
+    assert cells["tcp-keepalive", "azure-slb"].skip is None
+    assert cells["default", "control"].skip is None, "a true control cell is over after 270 s"
+    true_time = plan.make(choice(stacks=[timed]))
+    assert all(cell.skip is None for cell in true_time if cell.id.profile == "default")
+
+
+def test_user_timeout_gives_up_at_the_first_probe_due_after_it() -> None:
+    """With TCP_USER_TIMEOUT the kernel no longer counts probes (tcp_timer.c): 30 + 10 s here, not 60."""
+    settings = Settings(
+        keepalive=True, keepalive_idle_seconds=30, keepalive_interval_seconds=10, keepalive_count=3, user_timeout_seconds=20
+    )
+    assert plan.detection_seconds(settings) == 40
+    assert plan.detection_seconds(settings.model_copy(update={"user_timeout_seconds": 45.0})) == 50
+    assert plan.detection_seconds(settings.model_copy(update={"user_timeout_seconds": None})) == 60
+
+
+def test_unsupported_and_not_built_are_shown_not_dropped() -> None:
+    """A user looks for their row; a missing one would read as a gap in the software."""
+    cells = plan.make(choice(not_built={"a-stack": "no environment"}))
+    verdicts = {cell.id.profile: cell.skip.verdict for cell in cells if cell.skip and cell.id.scenario == "control"}
+    assert verdicts["http2-ping"] is Verdict.UNSUPPORTED
+    assert verdicts["default"] is Verdict.NOT_BUILT
+
+
+def test_waves_hold_memory_jobs_and_repeats_and_start_with_the_longest() -> None:
+    """A run must never swap: load would turn verdicts."""
+    cells = plan.make(choice(repeat=2))
+    runnable = [cell for cell in cells if cell.skip is None]
+    waves = plan.waves(cells, memory_mib=300, jobs=None)
+    assert sorted(str(cell.id) for wave in waves for cell in wave) == sorted(str(cell.id) for cell in runnable)
+    assert all(sum(cell.memory_mib for cell in wave) <= 300 * plan.MEMORY_SHARE for wave in waves)
+    assert all(len({cell.id.repeat for cell in wave}) == 1 for wave in waves)
+    assert waves[0][0].id.scenario == "gcp-vpc"
+    assert all(len(wave) <= 2 for wave in plan.waves(cells, memory_mib=10**6, jobs=2))
+    assert len(plan.waves(cells, memory_mib=10**6, jobs=None)) == 2

@@ -1,0 +1,362 @@
+"""The words of the project as frozen data: settings, paths, scenarios, client programs, plans, verdicts, results.
+
+Everything here is a value. Nothing here touches a file, a clock or a process, so every layer may use it.
+Durations carry their unit in their name. In the catalog they are *true* seconds, as documentation states them;
+in a plan they are *real* seconds of this run, that is: true seconds divided by the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=50)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Value(BaseModel):
+    """Base of all data: frozen, and an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Verdict(StrEnum):
+    """What became of a cell; design order, see docs/architecture.md."""
+
+    UNSUPPORTED = "unsupported"
+    NOT_BUILT = "not-built"
+    NOT_RUN = "not-run"
+    INVALID = "invalid"
+    FALSE_ABORT = "false-abort"
+    OK = "ok"
+    LATE = "late"
+    DIED = "died"
+    STUCK = "stuck"
+    FLAKY = "flaky"
+
+
+class Settings(Value):
+    """One keepalive setting. ``None`` means: not set, the library's or the kernel's own value applies."""
+
+    retry_seconds: PositiveSeconds | None = None
+    keepalive: bool = False
+    keepalive_idle_seconds: PositiveSeconds | None = None
+    keepalive_interval_seconds: PositiveSeconds | None = None
+    keepalive_count: Annotated[int, Field(ge=1, le=127)] | None = None
+    user_timeout_seconds: PositiveSeconds | None = None
+    read_timeout_seconds: PositiveSeconds | None = None
+    watch_timeout_seconds: PositiveSeconds | None = None
+    bookmarks: bool = False
+    ping_idle_seconds: PositiveSeconds | None = None
+    ping_timeout_seconds: PositiveSeconds | None = None
+
+    @model_validator(mode="after")
+    def _keepalive_is_whole(self) -> Settings:
+        numbers = (self.keepalive_idle_seconds, self.keepalive_interval_seconds, self.keepalive_count)
+        if any(number is not None for number in numbers) and not all(number is not None for number in numbers):
+            raise ValueError("keepalive needs all of keepalive_idle_seconds, keepalive_interval_seconds, keepalive_count")
+        if numbers[0] is not None and not self.keepalive:
+            raise ValueError("keepalive numbers need keepalive = true")
+        return self
+
+    @property
+    def ends_its_own_watch(self) -> bool:
+        """True where the profile itself asks that a healthy, quiet watch be ended now and then."""
+        return self.read_timeout_seconds is not None or self.watch_timeout_seconds is not None
+
+
+class Profile(Value):
+    """A named keepalive setting; one file in ``profiles/``."""
+
+    name: Name
+    description: str
+    settings: Settings = Settings()
+
+
+class Ending(StrEnum):
+    """How a path treats a flow that it has forgotten."""
+
+    NEVER = "never"
+    SILENT = "silent"
+    RESET_ON_NEXT_PACKET = "reset-on-next-packet"
+    RESET_BOTH = "reset-both"
+    RESET_SERVER = "reset-server"
+
+
+class ServerKeepalive(StrEnum):
+    """Whether the server side of a path sends TCP keepalive probes of its own."""
+
+    OFF = "off"
+    THREE_MINUTES = "180s"
+
+
+class Path(Value):
+    """What stands between client and API server; one file in ``paths/``."""
+
+    name: Name
+    description: str
+    idle_timeout_seconds: PositiveSeconds | None = None
+    ending: Ending = Ending.NEVER
+    end_delay_seconds: Seconds = 0
+    server_keepalive: ServerKeepalive = ServerKeepalive.OFF
+    source: str
+
+    @model_validator(mode="after")
+    def _ending_fits(self) -> Path:
+        if (self.idle_timeout_seconds is None) != (self.ending is Ending.NEVER):
+            raise ValueError("a path with idle_timeout_seconds needs an ending other than 'never', and the other way round")
+        return self
+
+
+class Evidence(Value):
+    """Names of the proofs (``judge/proofs.py``) that must hold before and after the touch."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+class Scenario(Value):
+    """Path + fault + gap + the evidence that proves it; one file in ``scenarios/``."""
+
+    name: Name
+    description: str
+    path: Name
+    fault: Name
+    gap_seconds: Seconds = 30
+    quiet_seconds: PositiveSeconds | None = None
+    """Only where no fault is applied: how long after the control touch the touch comes."""
+    window_seconds: PositiveSeconds = 120
+    server_keepalive: ServerKeepalive | None = None
+    """Overrides the path's, for scenarios that differ in nothing else."""
+    proof: Evidence
+    threads: tuple[str, ...] = ()
+    """Bug reports that this scenario reproduces."""
+
+
+class Timer(Value):
+    """A timer built into a client library that a run cannot scale."""
+
+    name: str
+    seconds: PositiveSeconds
+    profiles: tuple[str, ...] = ("*",)
+    """Globs of the profiles in which it is armed."""
+    source: str
+
+
+class Build(Value):
+    """How a client folder's environment is made."""
+
+    kind: Literal["python"]
+    lock: str
+    """File name of the lock, inside the folder: a requirements file with hashes."""
+
+
+class Stack(Value):
+    """One way to watch with one version of one client library."""
+
+    name: Name
+    description: str
+    protocol: Name = "watch"
+    language: str
+    library: str
+    version: str
+    command: tuple[str, ...] = Field(min_length=1)
+    """Arguments; ``{environment}`` and ``{folder}`` are replaced by the built environment and the client's folder."""
+    profiles: tuple[Name, ...] = Field(min_length=1)
+    """Profiles it can do; any other must end with status 127."""
+    timers: tuple[Timer, ...] = ()
+    default_source: str
+    """The upstream page whose example the ``default`` profile is."""
+    memory_mib: Annotated[int, Field(gt=0)]
+    """Measured resident memory of one program."""
+
+
+class Client(Value):
+    """A client folder's ``client.toml``: how its environment is made, and the stacks that run in it."""
+
+    build: Build
+    stack: tuple[Stack, ...] = Field(min_length=1)
+
+
+class Touch(StrEnum):
+    CONTROL = "control"
+    TOUCH = "touch"
+
+
+class Control(StrEnum):
+    """The clients that keep a scenario honest."""
+
+    PERFECT = "perfect"
+    DEAF = "deaf"
+
+
+class CellId(Value):
+    """Key of one execution of a cell."""
+
+    stack: Name
+    profile: Name
+    scenario: Name
+    repeat: Annotated[int, Field(ge=1)] = 1
+
+    def __str__(self) -> str:
+        return f"{self.stack}/{self.profile}/{self.scenario}#{self.repeat}"
+
+    @property
+    def key(self) -> str:
+        """The cell without its repeat: ``stack/profile/scenario``."""
+        return f"{self.stack}/{self.profile}/{self.scenario}"
+
+    @classmethod
+    def parse(cls, text: str) -> CellId:
+        key, _, repeat = text.partition("#")
+        stack, profile, scenario = key.split("/")
+        return cls(stack=stack, profile=profile, scenario=scenario, repeat=int(repeat or 1))
+
+
+class Timing(Value):
+    """A cell's durations in real seconds of this run, and the true ones that decide between verdicts."""
+
+    scale: PositiveSeconds
+    idle_timeout_seconds: float | None = None
+    """As the kernel keeps it: whole seconds."""
+    end_delay_seconds: float
+    gap_seconds: float
+    quiet_seconds: float | None = None
+    window_seconds: float
+    deadline_seconds: float
+    """The deadline this run applies: the scaled one, never below the floor of 1 s."""
+    scaled_deadline_seconds: float
+    """What the deadline would be without the floor; an outcome between the two is not decidable."""
+    fault_after_seconds: float
+    """From L0 to the fault."""
+    server_keepalive_idle_seconds: float | None = None
+    """The server side's own TCP keepalive, where it has one."""
+
+    @property
+    def touch_after_seconds(self) -> float:
+        """From L0 to the touch, where the schedule is by clock; others count the gap from the fault."""
+        if self.quiet_seconds is not None:
+            return self.quiet_seconds
+        if self.idle_timeout_seconds is not None:
+            return self.idle_timeout_seconds + self.end_delay_seconds + self.gap_seconds
+        return self.fault_after_seconds + self.gap_seconds
+
+    @property
+    def length_seconds(self) -> float:
+        """From L0 until the window closes."""
+        return self.touch_after_seconds + self.window_seconds
+
+
+class Skip(Value):
+    """Why a planned cell is not run."""
+
+    verdict: Verdict
+    reason: str
+
+
+class CellPlan(Value):
+    """All that the stage and the judge need to know of one cell."""
+
+    id: CellId
+    control: Control | None = None
+    protocol: Name = "watch"
+    path: Name
+    ending: Ending
+    server_keepalive: ServerKeepalive
+    fault: Name
+    asked: Settings
+    effective: Settings
+    timing: Timing
+    proof: Evidence
+    memory_mib: int
+    skip: Skip | None = None
+
+
+class Outcome(Value):
+    """The judge's word on one execution of a cell."""
+
+    verdict: Verdict
+    delay_seconds: float | None = None
+    reason: str
+    proof: str
+    """``happened``, ``prevented`` (with how), ``unproven``, or ``none`` where the cell was not run."""
+
+
+class StackResult(Value):
+    protocol: str
+    language: str
+    library: str
+    version: str | None = None
+    runtime: str | None = None
+    timers: tuple[Timer, ...] = ()
+    measured_keepalive: str | None = None
+    """What packets showed on a quiet flow, per profile: for example ``default: none; tcp-keepalive: every 30 s``."""
+
+
+class ScenarioResult(Value):
+    description: str
+    path: str
+    fault: str
+    source: str
+    threads: tuple[str, ...] = ()
+
+
+class SettingsResult(Value):
+    asked: Settings
+    effective: Settings
+
+
+class RepeatResult(Value):
+    verdict: Verdict
+    delay_seconds: float | None = None
+    reason: str
+
+
+class CellResult(Value):
+    stack: str
+    profile: str
+    scenario: str
+    verdict: Verdict
+    delay_seconds: float | None = None
+    reason: str
+    proof: str
+    settings: SettingsResult
+    repeats: tuple[RepeatResult, ...]
+    evidence: dict[str, object]
+    control: Control | None = None
+
+
+class RunResult(Value):
+    id: str
+    started_at: str
+    scale: float
+    deadline_seconds: float
+    control_plane: str
+    trusted: bool
+    distrust: tuple[str, ...] = ()
+    """Why the run cannot be trusted; empty when it can."""
+    figures: dict[str, float] = {}
+    """Measured: ``setup_seconds``, ``start_seconds``, ``wall_seconds``, ``longest_cell_seconds``, ``wall_ratio``."""
+
+
+class Results(Value):
+    """``results.json``. ``cells`` are keyed by (stack, profile, scenario); controls are in ``controls``."""
+
+    schema_version: Literal[1] = 1
+    run: RunResult
+    stacks: dict[str, StackResult]
+    scenarios: dict[str, ScenarioResult]
+    cells: tuple[CellResult, ...]
+    controls: tuple[CellResult, ...] = ()
+
+    def by_key(self) -> dict[tuple[str, str, str], CellResult]:
+        return {(cell.stack, cell.profile, cell.scenario): cell for cell in self.cells}
+
+    def each_scenario(self) -> Iterator[str]:
+        yield from self.scenarios

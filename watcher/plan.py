@@ -1,0 +1,216 @@
+"""From a choice of stacks, profiles and scenarios to cells with this run's own numbers. Pure.
+
+``--scale N`` divides every duration. The kernel keeps keepalive and conntrack in whole seconds and libraries keep
+timers that nobody can scale, so not every cell survives it: one that would be decided differently than in true time
+is not run and says why (``not scalable``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from watcher.model import (
+    CellId,
+    CellPlan,
+    Control,
+    Path,
+    Profile,
+    Scenario,
+    ServerKeepalive,
+    Settings,
+    Skip,
+    Stack,
+    Timing,
+    Verdict,
+)
+
+DEADLINE_SECONDS = 10.0
+DEADLINE_FLOOR_SECONDS = 1.0
+FAULT_AFTER_SECONDS = 2.0
+"""From the last packet of the control touch to the fault."""
+SETTLE_SECONDS = 0.25
+"""Real time, whatever the scale: how long the kernels' delayed acknowledgements may take after the control touch."""
+MOST_ROUNDING = 0.2
+SERVER_KEEPALIVE_SECONDS = 180.0
+CONTROL_MEMORY_MIB = 25
+MEMORY_SHARE = 0.7
+
+Rows = Sequence[tuple[Stack, Sequence[Profile]]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for."""
+
+    stacks: Sequence[Stack]
+    profiles: Sequence[Profile]
+    scenarios: Sequence[Scenario]
+    paths: Mapping[str, Path]
+    not_built: Mapping[str, str]
+    """Stacks that cannot be started, with the reason."""
+    scale: float = 1.0
+    repeat: int = 1
+    deadline_seconds: float = DEADLINE_SECONDS
+
+
+def make(choice: Choice) -> tuple[CellPlan, ...]:
+    """All cells of a run, each with its scenario's controls first, repeats one after the other."""
+    cells: list[CellPlan] = []
+    for repeat in range(1, choice.repeat + 1):
+        for scenario in choice.scenarios:
+            path = choice.paths[scenario.path]
+            for control in Control:
+                cells.append(_control(control, scenario, path, choice, repeat))
+            for stack in choice.stacks:
+                cells += [_cell(stack, profile, scenario, path, choice, repeat) for profile in choice.profiles]
+    return tuple(cells)
+
+
+def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> list[list[CellPlan]]:
+    """Cells to run at once: one repeat a wave, within the memory and the number of jobs, the longest first.
+
+    A scenario's controls go with its first cells: they hold for the repeat they were run in.
+    """
+    result: list[list[CellPlan]] = []
+    by_repeat: dict[int, list[CellPlan]] = {}
+    for cell in cells:
+        if cell.skip is None:
+            by_repeat.setdefault(cell.id.repeat, []).append(cell)
+    for repeat in sorted(by_repeat):
+        wave: list[CellPlan] = []
+        used = 0.0
+        for cell in sorted(by_repeat[repeat], key=lambda cell: -cell.timing.length_seconds):
+            if wave and (used + cell.memory_mib > memory_mib * MEMORY_SHARE or (jobs is not None and len(wave) >= jobs)):
+                result.append(wave)
+                wave, used = [], 0.0
+            wave.append(cell)
+            used += cell.memory_mib
+        if wave:
+            result.append(wave)
+    return result
+
+
+def effective(asked: Settings, scale: float) -> Settings:
+    """The profile's numbers divided by the scale; keepalive and watch timeout in the whole seconds they are kept in."""
+
+    def divided(seconds: float | None) -> float | None:
+        return None if seconds is None else round(seconds / scale, 3)
+
+    def whole(seconds: float | None) -> float | None:
+        return None if seconds is None else float(max(1, round(seconds / scale)))
+
+    return asked.model_copy(
+        update={
+            "retry_seconds": divided(asked.retry_seconds),
+            "keepalive_idle_seconds": whole(asked.keepalive_idle_seconds),
+            "keepalive_interval_seconds": whole(asked.keepalive_interval_seconds),
+            "user_timeout_seconds": divided(asked.user_timeout_seconds),
+            "read_timeout_seconds": divided(asked.read_timeout_seconds),
+            "watch_timeout_seconds": whole(asked.watch_timeout_seconds),
+            "ping_idle_seconds": divided(asked.ping_idle_seconds),
+            "ping_timeout_seconds": divided(asked.ping_timeout_seconds),
+        }
+    )
+
+
+def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float) -> Timing:
+    """The scenario's durations in real seconds of this run."""
+    keepalive = _server_keepalive(scenario, path)
+    return Timing(
+        scale=scale,
+        idle_timeout_seconds=None if path.idle_timeout_seconds is None else float(max(1, round(path.idle_timeout_seconds / scale))),
+        end_delay_seconds=path.end_delay_seconds / scale,
+        gap_seconds=scenario.gap_seconds / scale,
+        quiet_seconds=None if scenario.quiet_seconds is None else scenario.quiet_seconds / scale,
+        window_seconds=scenario.window_seconds / scale,
+        deadline_seconds=max(DEADLINE_FLOOR_SECONDS, deadline_seconds / scale),
+        scaled_deadline_seconds=deadline_seconds / scale,
+        fault_after_seconds=max(SETTLE_SECONDS, FAULT_AFTER_SECONDS / scale),
+        server_keepalive_idle_seconds=None
+        if keepalive is ServerKeepalive.OFF
+        else float(max(1, round(SERVER_KEEPALIVE_SECONDS / scale))),
+    )
+
+
+def detection_seconds(settings: Settings) -> float | None:
+    """How long TCP keepalive with these numbers takes to give up a dead, idle flow; None without numbers.
+
+    With a user timeout the kernel gives up at the first probe that is due once one probe is out and the timeout is over.
+    """
+    idle, interval, count = settings.keepalive_idle_seconds, settings.keepalive_interval_seconds, settings.keepalive_count
+    if idle is None or interval is None or count is None:
+        return None
+    if settings.user_timeout_seconds is None:
+        return idle + interval * count
+    probes = 1
+    while idle + interval * probes < settings.user_timeout_seconds:
+        probes += 1
+    return idle + interval * probes
+
+
+def not_scalable(stack: Stack, profile: Profile, scenario: Scenario, path: Path, scale: float) -> str | None:
+    """Why this cell could be decided differently than in true time; None where it cannot."""
+    if scale == 1:
+        return None
+    settings = effective(profile.settings, scale)
+    pairs = [
+        ("keepalive gives up", detection_seconds(profile.settings), detection_seconds(settings)),
+        ("keepalive's first probe", profile.settings.keepalive_idle_seconds, settings.keepalive_idle_seconds),
+        ("the watch timeout", profile.settings.watch_timeout_seconds, settings.watch_timeout_seconds),
+        ("the path's idle timeout", path.idle_timeout_seconds, timing(scenario, path, scale, DEADLINE_SECONDS).idle_timeout_seconds),
+    ]
+    for what, true, rounded in pairs:
+        if true is not None and rounded is not None and abs(rounded * scale - true) > MOST_ROUNDING * true + 1e-9:
+            return f"not scalable: {what} after {true:g} s, which whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
+    true_length = timing(scenario, path, 1.0, DEADLINE_SECONDS).length_seconds
+    for timer in stack.timers:
+        if timer.seconds <= true_length and any(fnmatchcase(profile.name, pattern) for pattern in timer.profiles):
+            return f"not scalable: the library's own {timer.name} of {timer.seconds:g} s ({timer.source}) can decide it"
+    return None
+
+
+def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice: Choice, repeat: int) -> CellPlan:
+    skip: Skip | None = None
+    reason = not_scalable(stack, profile, scenario, path, choice.scale)
+    if profile.name not in stack.profiles:
+        skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
+    elif stack.name in choice.not_built:
+        skip = Skip(verdict=Verdict.NOT_BUILT, reason=choice.not_built[stack.name])
+    elif reason is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=reason)
+    return CellPlan(
+        id=CellId(stack=stack.name, profile=profile.name, scenario=scenario.name, repeat=repeat),
+        protocol=stack.protocol,
+        path=path.name,
+        ending=path.ending,
+        server_keepalive=_server_keepalive(scenario, path),
+        fault=scenario.fault,
+        asked=profile.settings,
+        effective=effective(profile.settings, choice.scale),
+        timing=timing(scenario, path, choice.scale, choice.deadline_seconds),
+        proof=scenario.proof,
+        memory_mib=stack.memory_mib,
+        skip=skip,
+    )
+
+
+def _control(control: Control, scenario: Scenario, path: Path, choice: Choice, repeat: int) -> CellPlan:
+    return CellPlan(
+        id=CellId(stack=control.value, profile="control", scenario=scenario.name, repeat=repeat),
+        control=control,
+        path=path.name,
+        ending=path.ending,
+        server_keepalive=_server_keepalive(scenario, path),
+        fault=scenario.fault,
+        asked=Settings(),
+        effective=Settings(),
+        timing=timing(scenario, path, choice.scale, choice.deadline_seconds),
+        proof=scenario.proof,
+        memory_mib=CONTROL_MEMORY_MIB,
+    )
+
+
+def _server_keepalive(scenario: Scenario, path: Path) -> ServerKeepalive:
+    return scenario.server_keepalive or path.server_keepalive
