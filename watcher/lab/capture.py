@@ -1,0 +1,89 @@
+"""The packets on both links of a path, with the kernel's own time of each, to the journal and to pcap files."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import dpkt
+
+from watcher.lab.network import CLIENT_SIDE, SERVER_SIDE
+from watcher.lab.namespace import Namespace
+from watcher.lab.packets import Segment, read
+from watcher.records import Link
+
+_ETH_P_ALL = 3  # the only protocol under which a packet socket also sees what its own machine sends
+_SO_TIMESTAMPNS = 35
+_SOL_PACKET = 263
+_PACKET_STATISTICS = 6
+_MOST_AT_ONCE = 256
+
+Sink = Callable[[float, Link, Segment], None]
+
+
+class Capture:
+    """Reads one path's packets on the running event loop and hands each TCP segment of the client to ``sink``."""
+
+    def __init__(self, path: Namespace, client_address: str, folder: Path, sink: Sink) -> None:
+        self._client = socket.inet_aton(client_address)
+        self._sink = sink
+        self._socket = path.enter(_open)
+        self._files: dict[str, BinaryIO] = {}
+        self._writers: dict[str, dpkt.pcap.Writer] = {}
+        for link in (CLIENT_SIDE, SERVER_SIDE):
+            file = (folder / f"{link}-link.pcap").open("wb")
+            self._files[link] = file
+            self._writers[link] = dpkt.pcap.Writer(file, nano=True)
+        asyncio.get_running_loop().add_reader(self._socket, self.drain)
+
+    def drain(self) -> None:
+        """Reads all that has arrived. Called by the loop, and by whoever must know that nothing is waiting."""
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                frame, ancillary, _flags, address = self._socket.recvmsg(65_536, 64)
+            except BlockingIOError:
+                return
+            link = address[0]
+            if link not in self._writers:
+                continue
+            seconds, nanoseconds = _stamp(ancillary)
+            self._writers[link].writepkt_time(frame, seconds + nanoseconds / 1e9)
+            segment = read(frame, self._client)
+            if segment is not None:
+                self._sink(_monotonic(seconds, nanoseconds), "client" if link == CLIENT_SIDE else "server", segment)
+
+    def close(self) -> int:
+        """Ends the capture; returns how many packets the kernel could not hand over meanwhile."""
+        self.drain()
+        asyncio.get_running_loop().remove_reader(self._socket)
+        lost: int = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+        self._socket.close()
+        for file in self._files.values():
+            file.close()
+        return lost
+
+
+def _open() -> socket.socket:
+    capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+    capture.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    capture.setblocking(False)
+    return capture
+
+
+def _stamp(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("ll", data[:16])
+            return int(seconds), int(nanoseconds)
+    return divmod(time.time_ns(), 1_000_000_000)
+
+
+def _monotonic(seconds: int, nanoseconds: int) -> float:
+    """The kernel stamps packets with the wall clock; what matters is how long ago that was."""
+    age = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
+    return (time.monotonic_ns() - age) / 1e9

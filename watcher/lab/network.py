@@ -1,0 +1,142 @@
+"""The lab's links: harness ─ cluster, and for every cell client ─ path ─ cluster.
+
+Every link has permanent neighbour entries. The kernel's neighbour table is one for the whole machine and cannot be
+raised without root, so with resolved entries a few hundred links lose packets to its limit.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pyroute2 import IPRoute
+
+from watcher.lab.addresses import API_ADDRESS, VIRTUAL_ADDRESS, Link, client_link, harness_link, server_link
+from watcher.lab.namespace import Namespace
+
+CLUSTER = "cluster"
+CLIENT_SIDE = "client"
+"""Name of the path's interface towards the client."""
+SERVER_SIDE = "server"
+"""Name of the path's interface towards the cluster."""
+
+_QUIET = {
+    "net.ipv6.conf.all.disable_ipv6": 1,
+    "net.ipv6.conf.default.disable_ipv6": 1,
+    "net.ipv4.conf.all.rp_filter": 0,
+    "net.ipv4.conf.default.rp_filter": 0,
+}
+
+
+@dataclass(frozen=True)
+class CellNetwork:
+    """The namespaces of one cell."""
+
+    number: int
+    client: Namespace
+    path: Namespace
+
+    @classmethod
+    def named(cls, number: int) -> CellNetwork:
+        return cls(number, Namespace(f"client-{number}"), Namespace(f"path-{number}"))
+
+    @property
+    def client_address(self) -> str:
+        return client_link(self.number).near
+
+
+def make_cluster() -> Namespace:
+    """The cluster's namespace with the API server's address, linked to the harness (the namespace we are in)."""
+    Namespace.create([CLUSTER])
+    cluster = Namespace(CLUSTER)
+    cluster.write_sysctls(_QUIET)
+    link = harness_link()
+
+    def outside() -> None:
+        with IPRoute() as harness:
+            harness.link("set", index=1, state="up")
+            _add_veth(harness, "cluster", link.near_mac, cluster, "harness", link.far_mac)
+            _set_up(harness, "cluster", link.near, link.prefix, (link.far, link.far_mac))
+            _route(harness, API_ADDRESS, link.far)
+
+    def inside() -> None:
+        with IPRoute() as ip:
+            ip.link("set", index=1, state="up")
+            ip.addr("add", index=1, address=API_ADDRESS, prefixlen=32)
+            _set_up(ip, "harness", link.far, link.prefix, (link.near, link.near_mac))
+
+    # pyroute2 drives an event loop of its own, which a thread that runs one already cannot lend it.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(outside).result()
+    cluster.enter(inside)
+    return cluster
+
+
+def make_cell(network: CellNetwork, cluster: Namespace) -> None:
+    """Links one cell; its namespaces exist already (``Namespace.create`` makes many at once)."""
+    near, far = client_link(network.number), server_link(network.number)
+    uplink = f"path-{network.number}"
+
+    def inside_path() -> None:
+        with IPRoute() as ip:
+            ip.link("set", index=1, state="up")
+            ip.addr("add", index=1, address=VIRTUAL_ADDRESS, prefixlen=32)
+            _add_veth(ip, CLIENT_SIDE, near.far_mac, network.client, "path", near.near_mac)
+            _add_veth(ip, SERVER_SIDE, far.near_mac, cluster, uplink, far.far_mac)
+            _set_up(ip, CLIENT_SIDE, near.far, near.prefix, (near.near, near.near_mac))
+            _set_up(ip, SERVER_SIDE, far.near, far.prefix, (far.far, far.far_mac))
+            _route(ip, API_ADDRESS, far.far)
+
+    def inside_client() -> None:
+        with IPRoute() as ip:
+            ip.link("set", index=1, state="up")
+            _set_up(ip, "path", near.near, near.prefix, (near.far, near.far_mac))
+            ip.route("add", dst="default", gateway=near.far)
+
+    def inside_cluster() -> None:
+        with IPRoute() as ip:
+            _set_up(ip, uplink, far.far, far.prefix, (far.near, far.near_mac))
+            _route(ip, near.near, far.near)
+
+    network.path.write_sysctls({**_QUIET, "net.ipv4.ip_forward": 1})
+    network.client.write_sysctls(_QUIET)
+    network.path.enter(inside_path)
+    network.client.enter(inside_client)
+    cluster.enter(inside_cluster)
+
+
+def remove_cell(network: CellNetwork) -> None:
+    """Takes the cell's links down, so that nothing of a closed cell stays in the cluster's namespace."""
+
+    def inside_path() -> None:
+        with IPRoute() as ip:
+            for name in (CLIENT_SIDE, SERVER_SIDE):
+                for index in ip.link_lookup(ifname=name):
+                    ip.link("del", index=index)
+
+    network.path.enter(inside_path)
+
+
+def _add_veth(ip: IPRoute, name: str, mac: str, peer: Namespace, peer_name: str, peer_mac: str) -> None:
+    with peer.path.open() as peer_file:
+        ip.link(
+            "add",
+            ifname=name,
+            kind="veth",
+            address=mac,
+            peer={"ifname": peer_name, "address": peer_mac, "net_ns_fd": peer_file.fileno()},
+        )
+
+
+def _set_up(ip: IPRoute, name: str, address: str, prefix: int, neighbour: tuple[str, str]) -> None:
+    index = ip.link_lookup(ifname=name)[0]
+    ip.addr("add", index=index, address=address, prefixlen=prefix)
+    ip.link("set", index=index, state="up")
+    ip.neigh("add", dst=neighbour[0], lladdr=neighbour[1], ifindex=index, state="permanent")
+
+
+def _route(ip: IPRoute, destination: str, gateway: str) -> None:
+    ip.route("add", dst=f"{destination}/32", gateway=gateway)
+
+
+__all__ = ["CLIENT_SIDE", "CLUSTER", "SERVER_SIDE", "CellNetwork", "Link", "make_cell", "make_cluster", "remove_cell"]

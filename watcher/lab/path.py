@@ -1,0 +1,158 @@
+"""One cell's path at work: rules loaded, packets captured, idle flows ended the way the path ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from watcher.lab import conntrack, nftables, packets, sysctls
+from watcher.lab.addresses import (
+    API_ADDRESS,
+    API_KEEPALIVE_PORT,
+    API_PORT,
+    VIRTUAL_ADDRESS,
+    VIRTUAL_PORT,
+)
+from watcher.lab.capture import Capture
+from watcher.lab.idle_reset import Expiry, IdleFlows
+from watcher.lab.network import CellNetwork
+from watcher.lab.packets import Segment
+from watcher.model import CellPlan, Ending, ServerKeepalive
+from watcher.records import Conntrack, Counters, Dropped, Entry, FlowKey, Link, Moment, Packet, PathAction, Sysctls
+
+Emit = Callable[[Entry], None]
+
+
+def prepare(plan: CellPlan, network: CellNetwork) -> None:
+    """Gives a linked cell its sysctls and rules. Blocks for some 10 ms: meant for a thread."""
+    network.path.write_sysctls(_path_sysctls(plan))
+    network.client.write_sysctls(sysctls.endpoint(plan.timing.scale))
+    nftables.load(network.path, nftables.rules(plan.ending, _api_port(plan)))
+
+
+class LabPath:
+    """The path of one cell. Emits packets, conntrack, counters and what it did itself as journal records."""
+
+    def __init__(self, plan: CellPlan, network: CellNetwork, folder: Path, emit: Emit) -> None:
+        self.network = network
+        self._cell = str(plan.id)
+        self._plan = plan
+        self._emit = emit
+        self.last_packet: dict[int, float] = {}
+        """Per client port: when the last packet crossed the client's link."""
+        self.last_payload: dict[int, float] = {}
+        """Per client port: when the server last sent payload to the client."""
+        self._resets = plan.ending in (Ending.RESET_BOTH, Ending.RESET_SERVER)
+        self._idle = IdleFlows((plan.timing.idle_timeout_seconds or 0.0) + plan.timing.end_delay_seconds)
+        self._raw = network.path.enter(_raw_socket) if self._resets else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._capture = Capture(network.path, network.client_address, folder, self._see)
+
+    def flows(self) -> tuple[FlowKey, ...]:
+        """The client's flows that the path knows now."""
+        return conntrack.flows(self.network.path, self.network.client_address)
+
+    def established(self) -> tuple[FlowKey, ...]:
+        return tuple(flow for flow in self.flows() if flow.state == "ESTABLISHED")
+
+    async def look(self, moment: Moment) -> None:
+        """Records what the path's kernel knows and has counted, and pinned sysctls that read differently."""
+
+        def read() -> tuple[Conntrack, Counters, Sysctls]:
+            network, cell = self.network, self._cell
+            known = Conntrack(t=time.monotonic(), cell=cell, moment=moment, flows=self.flows())
+            counted = Counters(t=time.monotonic(), cell=cell, moment=moment, packets=nftables.counters(network.path))
+            wrong = sysctls.wrong(network.path, _path_sysctls(self._plan))
+            wrong |= sysctls.wrong(network.client, sysctls.endpoint(self._plan.timing.scale))
+            return known, counted, Sysctls(t=time.monotonic(), cell=cell, moment=moment, wrong=wrong)
+
+        for record in await asyncio.to_thread(read):
+            self._emit(record)
+
+    def drain(self) -> None:
+        """Brings the record up to date with the kernel."""
+        self._capture.drain()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        lost = self._capture.close()
+        if lost:
+            self._emit(Dropped(t=time.monotonic(), cell=self._cell, packets=lost))
+        if self._raw is not None:
+            self._raw.close()
+
+    def _see(self, at: float, link: Link, segment: Segment) -> None:
+        self._emit(
+            Packet(
+                t=at,
+                cell=self._cell,
+                link=link,
+                direction=segment.direction,
+                port=segment.port,
+                flags=segment.flags,
+                seq=segment.seq,
+                ack=segment.ack,
+                length=segment.length,
+            )
+        )
+        if link != "client":
+            return
+        self.last_packet[segment.port] = at
+        if segment.direction == "to-client" and segment.length:
+            self.last_payload[segment.port] = at
+        if self._resets:
+            self._idle.see(segment, at)
+            self._arm()
+
+    def _arm(self) -> None:
+        due = self._idle.next_expiry()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, due - time.monotonic()), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        # A packet may wait unread behind this very timer; the flow is not idle then.
+        self._capture.drain()
+        for expiry in self._idle.expire(time.monotonic()):
+            task = asyncio.get_running_loop().create_task(self._reset(expiry))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._arm()
+
+    async def _reset(self, expiry: Expiry) -> None:
+        client, port = self.network.client_address, expiry.port
+        await asyncio.to_thread(conntrack.forget, self.network.path, client, port)
+        self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="forgot", port=port))
+        assert self._raw is not None
+        server = packets.reset((client, port), (API_ADDRESS, _api_port(self._plan)), expiry.to_server_seq)
+        self._raw.sendto(server, (API_ADDRESS, 0))
+        self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-server", port=port))
+        if self._plan.ending is Ending.RESET_BOTH:
+            to_client = packets.reset((VIRTUAL_ADDRESS, VIRTUAL_PORT), (client, port), expiry.to_client_seq)
+            self._raw.sendto(to_client, (client, 0))
+            self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-client", port=port))
+
+
+def _api_port(plan: CellPlan) -> int:
+    return API_PORT if plan.server_keepalive is ServerKeepalive.OFF else API_KEEPALIVE_PORT
+
+
+def _path_sysctls(plan: CellPlan) -> dict[str, int | str]:
+    timeout = plan.timing.idle_timeout_seconds
+    return sysctls.path(None if timeout is None else round(timeout))
+
+
+def _raw_socket() -> socket.socket:
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    raw.setblocking(False)
+    return raw
+
