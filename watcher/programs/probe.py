@@ -1,0 +1,40 @@
+"""The probe: a fresh connection, as a client that had just started would make it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Whether TCP and TLS came up and an HTTP answer came back, and how long that took."""
+
+    ok: bool
+    seconds: float
+    port: int | None
+    error: str | None
+
+
+def probe(host: str, port: int, ca_pem: str, timeout_seconds: float) -> ProbeResult:
+    """Blocks for up to ``timeout_seconds``. Runs in whatever namespace its thread is in; never raises for the network."""
+    began = time.monotonic()
+    raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    own: int | None = None
+    try:
+        raw.settimeout(timeout_seconds)
+        raw.bind(("", 0))
+        own = raw.getsockname()[1]
+        raw.connect((host, port))
+        with ssl.create_default_context(cadata=ca_pem).wrap_socket(raw, server_hostname=host) as connection:
+            connection.settimeout(max(0.1, began + timeout_seconds - time.monotonic()))
+            connection.sendall(f"GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            answer = connection.recv(12)
+        ok = answer.startswith(b"HTTP/1.1 ")
+        return ProbeResult(ok, time.monotonic() - began, own, None if ok else f"not an HTTP answer: {answer!r}")
+    except OSError as error:
+        return ProbeResult(False, time.monotonic() - began, own, f"{type(error).__name__}: {error}")
+    finally:
+        raw.close()

@@ -1,0 +1,130 @@
+"""A client program as a process: spawn it in a network namespace, read its lines, stop it, keep all it printed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+OUTPUT = "program.jsonl"
+ERRORS = "stderr.log"
+MOST_OUTPUT_BYTES = 64 << 20
+"""Of one program's standard output, kept; what comes after is read and thrown away, so that it never blocks."""
+STOP_SECONDS = 3.0
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start and where. ``namespace`` is a path such as ``/run/netns/x``; None stays where the harness is."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    namespace: Path | None = None
+
+
+class Lines:
+    """Cuts a stream into lines, none longer than ``limit``. Pure."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> tuple[list[bytes], bool]:
+        """The lines that are complete now, and whether a line has grown over the limit (nothing more is given then)."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for index, line in enumerate(lines):
+            if len(line) > self._limit:
+                self._rest = b""
+                return lines[:index], True
+        if len(self._rest) > self._limit:
+            self._rest = b""
+            return lines, True
+        return lines, False
+
+    def rest(self) -> bytes:
+        """What came after the last newline."""
+        return self._rest
+
+
+class Process:
+    """A running program. ``on_line`` gets each line as it arrives; ``on_overlong`` hears of one over the limit, once."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: BinaryIO, lines: Lines) -> None:
+        self._process = process
+        self._output = output
+        self._lines = lines
+        self._kept = 0
+        self.stopped_by_harness = False
+
+    @classmethod
+    async def spawn(cls, command: Command, *, limit: int) -> Process:
+        """Raises OSError when the program cannot be started."""
+        command.folder.mkdir(parents=True, exist_ok=True)
+        enter = ["nsenter", f"--net={command.namespace}", "--"] if command.namespace else []
+        output = (command.folder / OUTPUT).open("wb")
+        try:
+            with (command.folder / ERRORS).open("wb") as errors:
+                process = await asyncio.create_subprocess_exec(
+                    *enter,
+                    *command.arguments,
+                    env=dict(command.environment),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+        except OSError:
+            output.close()
+            raise
+        return cls(process, output, Lines(limit))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def read(self, on_line: Callable[[bytes], None], on_overlong: Callable[[], Awaitable[None]]) -> int:
+        """Reads until the program closes its output, then reaps it. Returns its status; negative is a signal."""
+        assert self._process.stdout is not None
+        overlong = False
+        while chunk := await self._process.stdout.read(_CHUNK):
+            if self._kept < MOST_OUTPUT_BYTES:
+                self._output.write(chunk)
+                self._kept += len(chunk)
+            if overlong:
+                continue
+            lines, overlong = self._lines.feed(chunk)
+            for line in lines:
+                on_line(line)
+            if overlong:
+                await on_overlong()
+        if not overlong and self._lines.rest():
+            on_line(self._lines.rest())
+        self._output.close()
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM to the program and its children, SIGKILL to those that are left after ``STOP_SECONDS``."""
+        if self._process.returncode is None:
+            self.stopped_by_harness = True
+            self._signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                pass
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to all that is left of the program's session."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)

@@ -1,0 +1,142 @@
+"""The stage, inside the sandbox: makes the cluster, runs the cells wave by wave, sends every record outside.
+
+``python -m watcher.runner.inside`` reads its order from standard input, one line of JSON, and lives as long as that
+pipe; its standard output carries the journal's records. It is the first process of its PID namespace, so that when it
+ends, for whatever reason, the kernel ends all that it started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+from watcher import plan
+from watcher.errors import WatcherError
+from watcher.lab import network, sandbox, sysctls
+from watcher.lab.addresses import cell_number
+from watcher.lab.control_plane.launch import ControlPlane, Unservable
+from watcher.lab.namespace import Namespace
+from watcher.model import CellPlan
+from watcher.records import Entry, LabError, LabReady, Unserved
+from watcher.runner.cell import CellRun, Lab
+from watcher.runner.gate import Gate
+from watcher.runner.order import Order
+from watcher.updater import Updater
+
+
+class Outlet:
+    """Sends records outside from a thread of its own: a slow reader must not delay a touch."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._send, name="outlet", daemon=True)
+        self._thread.start()
+
+    def __call__(self, record: Entry) -> None:
+        self._queue.put(record)
+
+    def close(self) -> None:
+        """Returns when everything has been sent."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _send(self) -> None:
+        with os.fdopen(self._fd, "wb", buffering=0) as file:
+            while (record := self._queue.get()) is not None:
+                line = record.model_dump_json(exclude_none=True).encode() + b"\n"
+                while line:
+                    line = line[file.write(line) or 0 :]
+
+
+async def stage(order: Order, emit: Outlet, began: float) -> None:
+    """Runs all cells of the order. Raises WatcherError when the lab cannot be made."""
+    folder = Path(order.folder)
+    cells_by_number: dict[int, str] = {}
+
+    def unserved(what: Unservable) -> None:
+        number = cell_number(what.peer)
+        emit(Unserved(t=time.monotonic(), cell=None if number is None else cells_by_number.get(number), what=what.what))
+
+    cluster = network.make_cluster()
+    cluster.write_sysctls(sysctls.endpoint(order.scale))
+    async with ControlPlane.start(cluster, folder, scale=order.scale, unserved=unserved) as control_plane:
+        updater = Updater(control_plane.api, emit, deadline_seconds=order.deadline_seconds)
+        emit(LabReady(t=time.monotonic(), seconds=time.monotonic() - began, control_plane=control_plane.version))
+        lab = Lab(
+            cluster=cluster,
+            api=control_plane.api,
+            updater=updater,
+            gate=Gate(os.cpu_count() or 1),
+            emit=emit,
+            folder=folder,
+            launches=order.launches,
+        )
+        number = 0
+        try:
+            for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
+                numbered = dict(enumerate(wave, start=number + 1))
+                number += len(wave)
+                cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
+                await _wave(lab, numbered, control_plane)
+        finally:
+            updater.close()
+
+
+async def _wave(lab: Lab, cells: dict[int, CellPlan], control_plane: ControlPlane) -> None:
+    networks = [network.CellNetwork.named(number) for number in cells]
+    await asyncio.to_thread(Namespace.create, [space.name for each in networks for space in (each.client, each.path)])
+    running = {asyncio.create_task(CellRun(lab, cell, number).run()) for number, cell in cells.items()}
+    ended = asyncio.create_task(control_plane.ended())
+    try:
+        while running:
+            done, _ = await asyncio.wait({*running, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended in done:
+                ended.result()  # raises: a control plane never ends of its own accord
+            for task in done & running:
+                running.discard(task)
+                task.result()
+    finally:
+        for task in {*running, ended}:
+            task.cancel()
+        await asyncio.gather(*running, ended, return_exceptions=True)
+
+
+def _available_mib() -> float:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    return 1024.0
+
+
+def main() -> int:
+    began = time.monotonic()
+    # The records' pipe is this process's alone: no child may write to it, or keep it open.
+    emit = Outlet(os.dup(1))
+    os.dup2(2, 1)
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        chunk = os.read(0, 1 << 16)
+        if not chunk:
+            return 3
+        line += chunk
+    order = Order.model_validate_json(bytes(line))
+    sandbox.live_by(0, lambda: None)
+    try:
+        sandbox.furnish()
+        asyncio.run(stage(order, emit, began))
+    except WatcherError as error:
+        emit(LabError(t=time.monotonic(), message=str(error)))
+        return 3
+    finally:
+        emit.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""A run as the command sees it: plans, starts the stage in its sandbox, keeps the journal, judges, writes results."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from watcher import journal, plan
+from watcher.catalog import Catalog
+from watcher.errors import LabFailure, UsageError
+from watcher.judge.fold import Judge
+from watcher.judge.results import results_of
+from watcher.lab import sandbox
+from watcher.model import CellPlan, Results, ScenarioResult, StackResult
+from watcher.programs import environment
+from watcher.records import RECORD, Entry, LabError, Planned, RunEnded, RunStarted
+from watcher.runner.figures import Figures
+from watcher.runner.options import RunOptions
+from watcher.runner.order import Launch, Order
+from watcher.runner.progress import Reporter
+
+CONTROL_PLANES = ("auto", "embedded")
+LAB_LOG = "lab.log"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is about to begin or to go on."""
+
+    folder: Path
+    started: RunStarted
+    cells: list[CellPlan]
+    """Those still to be run."""
+
+
+def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
+    """Runs the chosen cells and returns the results, which are also in the run's folder.
+
+    Raises UsageError for what the user can mend, LabUnavailable or LabFailure where nothing can be known.
+    """
+    this = _resume(options) if options.resume else _begin(options, catalog)
+    console.print(
+        f"{len(this.cells)} cells to run at scale {this.started.scale:g}"
+        f" ({'true time' if this.started.scale == 1 else f'every duration divided by {this.started.scale:g}'}),"
+        f" control plane {this.started.control_plane}, run {this.folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if this.cells:
+        launches = _launches(catalog, {cell.id.stack for cell in this.cells if cell.control is None})
+        _stage(this, options, launches, console)
+    records = list(journal.read(this.folder))
+    results = results_of(records)
+    write_results(this.folder, results)
+    return results
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """``results.json``, whole or not at all."""
+    half = folder / ".results.json.part"
+    half.write_text(results.model_dump_json(indent=1) + "\n")
+    half.replace(folder / "results.json")
+
+
+def _begin(options: RunOptions, catalog: Catalog) -> _Run:
+    if options.control_plane not in CONTROL_PLANES:
+        raise UsageError(f"unknown control plane {options.control_plane!r}", advice=f"one of {', '.join(CONTROL_PLANES)}")
+    stacks = [catalog.stacks[name] for name in catalog.select_stacks(options.stacks)]
+    scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
+    not_built = {
+        found.stack.name: "its environment is not built: `watcher build` makes it"
+        for found in stacks
+        if not environment.is_built(found.folder, found.build)
+    }
+    cells = plan.make(
+        plan.Choice(
+            stacks=[found.stack for found in stacks],
+            profiles=[catalog.profiles[name] for name in catalog.select_profiles(options.profiles)],
+            scenarios=scenarios,
+            paths=catalog.paths,
+            not_built=not_built,
+            scale=options.scale,
+            repeat=options.repeat,
+        )
+    )
+    folder = _new_folder(options.output)
+    started = RunStarted(
+        t=time.monotonic(),
+        run=folder.name,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        scale=options.scale,
+        deadline_seconds=cells[0].timing.deadline_seconds,
+        control_plane="embedded",
+        environment=_environment(),
+        stacks={
+            found.stack.name: StackResult(
+                protocol=found.stack.protocol,
+                language=found.stack.language,
+                library=found.stack.library,
+                version=found.stack.version,
+                timers=found.stack.timers,
+            )
+            for found in stacks
+        },
+        scenarios={
+            scenario.name: ScenarioResult(
+                description=scenario.description,
+                path=scenario.path,
+                fault=scenario.fault,
+                source=catalog.paths[scenario.path].source,
+                threads=scenario.threads,
+            )
+            for scenario in scenarios
+        },
+    )
+    (folder / "environment.json").write_text(RECORD.dump_json(started, indent=1).decode() + "\n")
+    with journal.Journal(folder) as kept:
+        kept.append(started)
+        for cell in cells:
+            kept.append(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
+    return _Run(folder, started, [cell for cell in cells if cell.skip is None])
+
+
+def _resume(options: RunOptions) -> _Run:
+    if options.output is None:
+        raise UsageError("--resume needs --output", advice="name the folder of the run to go on with")
+    records = list(journal.read(options.output))
+    started = journal.started(records)
+    if started is None:
+        raise UsageError(f"{options.output} holds a run that never began", advice="start it anew in another folder")
+    return _Run(options.output, started, [planned.plan for planned in journal.unfinished(records)])
+
+
+def _new_folder(output: Path | None) -> Path:
+    folder = output or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", advice="give --output a folder that is new or empty")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} already holds a run or other files", advice="go on with that run by --resume, or name another --output")
+    if folder.absolute().is_relative_to("/run"):
+        raise UsageError(f"{folder} is under /run, which the lab hides from itself", advice="name an --output elsewhere")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {folder}: {error.strerror}", advice="name an --output that you may write to") from error
+    return folder
+
+
+def _launches(catalog: Catalog, stacks: Iterable[str]) -> dict[str, Launch]:
+    launches = {}
+    for name in stacks:
+        if name not in catalog.stacks:
+            raise UsageError(f"stack {name!r} of this run is not in the catalog any more", advice="give its folder again with --client")
+        found = catalog.stacks[name]
+        places = {
+            "environment": str(environment.environment_for(found.folder, found.build)),
+            "folder": str(found.folder.absolute()),
+        }
+        launches[name] = Launch(arguments=tuple(argument.format(**places) for argument in found.stack.command))
+    return launches
+
+
+def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console: Console) -> None:
+    """Runs the cells in the sandbox; every record goes to the journal before anybody looks at it."""
+    order = Order(
+        run=this.started.run,
+        folder=str(this.folder.absolute()),
+        scale=this.started.scale,
+        deadline_seconds=this.started.deadline_seconds,
+        jobs=options.jobs,
+        launches=launches,
+        cells=tuple(this.cells),
+    )
+    log = this.folder / LAB_LOG
+    figures = Figures(this.cells)
+    judge = Judge()
+    judge.feed(this.started)
+    for cell in this.cells:
+        judge.feed(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
+    failure: LabError | None = None
+    stage = sandbox.start([*_python(), "-m", "watcher.runner.inside"], log)
+    try:
+        assert stage.stdin is not None and stage.stdout is not None
+        with journal.Journal(this.folder) as kept, Reporter(console, this.cells, os.cpu_count() or 1) as reporter:
+            _send(stage, order)
+            for line in stage.stdout:
+                kept.append_line(line.rstrip(b"\n"))
+                record: Entry = RECORD.validate_json(line)
+                if isinstance(record, LabError) and record.cell is None:
+                    failure = record
+                figures.see(record)
+                reporter.see(record)
+                for cell_id, judged in judge.feed(record):
+                    reporter.closed(str(cell_id), judged)
+            status = stage.wait()
+            if status == 0:
+                kept.append(RunEnded(t=time.monotonic(), figures=figures.of_run(time.monotonic())))
+    finally:
+        _end(stage)
+    if status != 0:
+        what = failure.message if failure is not None else f"the lab ended early (status {status})"
+        raise LabFailure(what, advice=f"its log: {log}; finished cells are kept: --resume --output {this.folder} goes on")
+
+
+def _send(stage: subprocess.Popen[bytes], order: Order) -> None:
+    assert stage.stdin is not None
+    try:
+        stage.stdin.write(order.model_dump_json().encode() + b"\n")
+        stage.stdin.flush()
+    except BrokenPipeError:
+        pass  # it ended before it read its order; its status and log say why
+
+
+def _end(stage: subprocess.Popen[bytes]) -> None:
+    """Ends the sandbox by closing the pipe it lives by; kills ``unshare`` if that should not be enough."""
+    for pipe in (stage.stdin, stage.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
+    try:
+        stage.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        stage.kill()
+        stage.wait()
+
+
+def _python() -> Sequence[str]:
+    import sys
+
+    return (sys.executable, "-X", "utf8")
+
+
+def _environment() -> dict[str, object]:
+    return {
+        "watcher": version("watcher-resilience-matrix"),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "system": _system(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20),
+        "root": os.geteuid() == 0,
+    }
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    except OSError:
+        return platform.system()

@@ -1,0 +1,238 @@
+"""The updater: touches the trigger, waits for every watcher, writes down who missed it. Lab and soak run this code.
+
+A touch goes over a connection of its own, opened for it and closed after it, so that no touch depends on the health
+of an older one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from http.client import HTTPException
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from watcher.errors import UsageError
+from watcher.model import Touch
+from watcher.records import Entry, FailureWritten, Touched
+
+DEADLINE_SECONDS = 10.0
+_MOST_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Where the updater reaches the API server, and as whom. ``ca_pem`` is what its certificate is verified with."""
+
+    host: str
+    port: int
+    ca_pem: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The ConfigMap that is touched."""
+
+    namespace: str
+    name: str = "trigger"
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """One who must observe a trigger's touches: a cell in the lab, a stack and profile in the soak."""
+
+    cell: str
+    stack: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: dict[str, Any]
+    sent: float
+    answered: float
+
+
+def schedule_of(expression: str) -> IntervalTrigger | CronTrigger:
+    """``600`` (seconds) or a cron expression of five fields. Raises UsageError for anything else."""
+    try:
+        seconds = float(expression)
+    except ValueError:
+        try:
+            return CronTrigger.from_crontab(expression, timezone=UTC)
+        except ValueError as error:
+            raise UsageError(
+                f"not a schedule: {expression!r}: {error}", advice="give seconds (600) or a cron expression ('*/10 * * * *')"
+            ) from error
+    if not 0 < seconds < 10 * 365 * 86400:
+        raise UsageError(f"not an interval: {expression!r}", advice="give a positive number of seconds, for example 600")
+    return IntervalTrigger(seconds=seconds, timezone=UTC)
+
+
+class Updater:
+    """Touches triggers through one API server. Not thread-safe: belongs to one event loop."""
+
+    def __init__(self, api: ApiServer, emit: Callable[[Entry], None], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._api = api
+        self._emit = emit
+        self.deadline_seconds = deadline_seconds
+        self._tls = ssl.create_default_context(cadata=api.ca_pem)
+        self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="updater")
+        self._waiting: dict[tuple[str, str], asyncio.Event] = {}
+        self._scheduler: AsyncIOScheduler | None = None
+
+    async def create(self, trigger: Trigger) -> None:
+        """Makes the trigger and its namespace, where they are missing. Raises ConnectionError when refused."""
+        names = [
+            ("/api/v1/namespaces", {"metadata": {"name": trigger.namespace}}),
+            (
+                f"/api/v1/namespaces/{trigger.namespace}/configmaps",
+                {"metadata": {"name": trigger.name}, "data": {"nonce": f"initial-{secrets.token_hex(8)}"}},
+            ),
+        ]
+        for path, body in names:
+            answer = await self._request("POST", path, body, "application/json")
+            if answer.status not in (201, 409):
+                raise ConnectionError(f"POST {path}: {answer.status} {answer.body.get('message', '')}")
+
+    def observed(self, watcher: Watcher, nonce: str) -> None:
+        """To be called for whatever a watcher says it has seen; only the current nonce means anything."""
+        event = self._waiting.get((watcher.cell, nonce))
+        if event is not None:
+            event.set()
+
+    async def touch(self, trigger: Trigger, role: Touch, watchers: Sequence[Watcher] = ()) -> Touched:
+        """Gives the trigger a fresh nonce. Watchers may be waited for with ``wait`` from the moment it is sent."""
+        nonce = secrets.token_hex(16)
+        for watcher in watchers:
+            self._waiting[watcher.cell, nonce] = asyncio.Event()
+        cell = watchers[0].cell if len(watchers) == 1 else None
+        path = f"/api/v1/namespaces/{trigger.namespace}/configmaps/{trigger.name}"
+        began = time.monotonic()
+        try:
+            answer = await self._request("PATCH", path, {"data": {"nonce": nonce}}, "application/merge-patch+json")
+        except (OSError, HTTPError, HTTPException, ValueError) as error:
+            touched = Touched(t=time.monotonic(), cell=cell, role=role, nonce=nonce, sent=began, error=f"{type(error).__name__}: {error}")
+        else:
+            failed = answer.status != 200
+            touched = Touched(
+                t=time.monotonic(),
+                cell=cell,
+                role=role,
+                nonce=nonce,
+                sent=answer.sent,
+                answered=answer.answered,
+                status=answer.status,
+                resource_version=None if failed else answer.body.get("metadata", {}).get("resourceVersion"),
+                error=str(answer.body.get("message", "no reason given")) if failed else None,
+            )
+        self._emit(touched)
+        return touched
+
+    async def wait(self, watcher: Watcher, touched: Touched, seconds: float) -> bool:
+        """Whether the watcher observes this touch within ``seconds`` from now."""
+        event = self._waiting[watcher.cell, touched.nonce]
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def forget(self, touched: Touched, watchers: Sequence[Watcher]) -> None:
+        """Ends the waiting for a touch; later observations of it go unheard here (the journal has them)."""
+        for watcher in watchers:
+            self._waiting.pop((watcher.cell, touched.nonce), None)
+
+    async def round(self, trigger: Trigger, watchers: Sequence[Watcher], role: Touch = Touch.TOUCH) -> Touched:
+        """One touch, then up to the deadline for every watcher; each miss is written as a ``failure-<ts>`` ConfigMap.
+
+        An update that failed is nobody's miss.
+        """
+        touched = await self.touch(trigger, role, watchers)
+        if touched.error is None:
+            await self.judge_misses(trigger, watchers, touched)
+        self.forget(touched, watchers)
+        return touched
+
+    async def judge_misses(self, trigger: Trigger, watchers: Sequence[Watcher], touched: Touched) -> None:
+        """Waits for each watcher until the deadline, counted from the sending, and writes down who missed it."""
+        left = max(0.0, touched.sent + self.deadline_seconds - time.monotonic())
+        seen = await asyncio.gather(*(self.wait(watcher, touched, left) for watcher in watchers))
+        for watcher, observed in zip(watchers, seen, strict=True):
+            if not observed:
+                await self.write_failure(trigger, watcher, touched)
+
+    async def write_failure(self, trigger: Trigger, watcher: Watcher, touched: Touched) -> None:
+        """Writes ``failure-<ts>``: who missed which touch, and when. That it could not be written is a record too."""
+        now = datetime.now(UTC)
+        age = time.monotonic() - touched.sent
+        name = f"failure-{now:%Y%m%dt%H%M%S}-{now.microsecond:06d}-{secrets.token_hex(2)}"
+        body = {
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/name": "watcher", "watcher/kind": "failure"}},
+            "data": {
+                "stack": watcher.stack,
+                "profile": watcher.profile,
+                "nonce": touched.nonce,
+                "resourceVersion": touched.resource_version or "",
+                "touchedAt": datetime.fromtimestamp(now.timestamp() - age, UTC).isoformat(),
+                "missedAt": now.isoformat(),
+                "deadlineSeconds": f"{self.deadline_seconds:g}",
+                "reason": f"not observed within {self.deadline_seconds:g} s",
+            },
+        }
+        path = f"/api/v1/namespaces/{trigger.namespace}/configmaps"
+        status, error = None, None
+        try:
+            answer = await self._request("POST", path, body, "application/json")
+            status = answer.status
+            error = None if status == 201 else str(answer.body.get("message"))
+        except (OSError, HTTPError, HTTPException, ValueError) as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        self._emit(FailureWritten(t=time.monotonic(), cell=watcher.cell, name=name, status=status, error=error))
+
+    def start(self, expression: str, trigger: Trigger, watchers: Sequence[Watcher]) -> None:
+        """Touches by schedule (see ``schedule_of``) until ``close``. A round still waiting is never overtaken."""
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._scheduler.add_job(
+            partial(self.round, trigger, watchers), schedule_of(expression), max_instances=1, coalesce=True, misfire_grace_time=None
+        )
+        self._scheduler.start()
+
+    def close(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _request(self, method: str, path: str, body: dict[str, Any], content_type: str) -> _Answer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._blocking_request, method, path, body, content_type)
+
+    def _blocking_request(self, method: str, path: str, body: dict[str, Any], content_type: str) -> _Answer:
+        # Far longer than the deadline: an update that is slow must be seen to be slow, not be cut off.
+        connection = HTTPSConnection(self._api.host, self._api.port, ssl_context=self._tls, timeout=6 * self.deadline_seconds + 10)
+        headers = {"Authorization": f"Bearer {self._api.token}", "Content-Type": content_type, "Accept": "application/json"}
+        try:
+            connection.connect()
+            sent = time.monotonic()
+            connection.request(method, path, body=json.dumps(body).encode(), headers={**headers, "Connection": "close"})
+            response = connection.getresponse()
+            answered = time.monotonic()
+            return _Answer(response.status, json.loads(response.data or b"{}"), sent, answered)
+        finally:
+            connection.close()
