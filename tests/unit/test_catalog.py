@@ -1,0 +1,297 @@
+"""The catalog: what is found, what is chosen, and how a wrong file is reported."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from watcher import catalog, faults
+from watcher.catalog import Catalog, read_faults, read_file, select
+from watcher.errors import FileError, UnknownName, UsageError
+from watcher.model import Profile, Scenario
+
+MANIFEST = """
+[build]
+kind = "python"
+lock = "requirements.lock"
+
+[[stack]]
+name = "mine"
+description = "a client of my own"
+language = "python"
+library = "mine"
+version = "1.0"
+command = ["{environment}/bin/python", "{folder}/watch.py"]
+profiles = ["default", "retry"]
+default_source = "https://example.org/readme"
+memory_mib = 40
+"""
+SCENARIO = """
+description = "a scenario of my own"
+path = "direct"
+fault = "blackhole"
+
+[proof]
+before = ["flow-cut"]
+"""
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    folder = tmp_path / "my-client"
+    folder.mkdir()
+    (folder / "client.toml").write_text(MANIFEST)
+    return folder
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    file = tmp_path / "my-scenario.toml"
+    file.write_text(SCENARIO)
+    return file
+
+
+def changed(file: Path, old: str, new: str) -> Path:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return file
+
+
+def test_the_profiles_are_the_documented_ones() -> None:
+    """A number slipped: everybody copies a keepalive setting that was never measured."""
+    settings = {
+        name: profile.settings.model_dump(exclude_none=True, exclude_defaults=True)
+        for name, profile in Catalog.load().profiles.items()
+    }
+    keepalive = {
+        "keepalive": True,
+        "keepalive_idle_seconds": 30,
+        "keepalive_interval_seconds": 10,
+        "keepalive_count": 3,
+    }
+    retry = {"retry_seconds": 1}
+    assert settings == {
+        "default": {},
+        "retry": retry,
+        "tcp-keepalive-os": retry | {"keepalive": True},
+        "tcp-keepalive": retry | keepalive,
+        "tcp-user-timeout": retry | keepalive | {"user_timeout_seconds": 20},
+        "read-timeout": retry | {"read_timeout_seconds": 45},
+        "watch-timeout": retry | {"watch_timeout_seconds": 100},
+        "bookmarks": retry | {"bookmarks": True},
+        "http2-ping": retry | {"ping_idle_seconds": 20, "ping_timeout_seconds": 10},
+    }
+
+
+def test_the_paths_have_their_documented_timeouts() -> None:
+    """The lab's load balancer forgets at another time than the cloud's."""
+    known = {name: (path.idle_timeout_seconds, str(path.ending)) for name, path in Catalog.load().paths.items()}
+    assert known == {
+        "direct": (None, "never"),
+        "azure-slb": (240, "reset-both"),
+        "azure-slb-reset-lost": (240, "reset-server"),
+        "azure-slb-silent": (240, "silent"),
+        "aws-nlb": (350, "reset-on-next-packet"),
+        "gcp-vpc": (600, "silent"),
+    }
+
+
+def test_every_file_explains_itself() -> None:
+    """`watcher list` shows a name without a word, or a setting that nobody gave a reason for."""
+    for kind in ("profiles", "paths", "scenarios"):
+        files = list((catalog.PACKAGE / kind).glob("*.toml"))
+        assert files
+        for file in files:
+            content = tomllib.loads(file.read_text())
+            assert len(content["description"]) > 20, file.name
+            assert "\n" not in content["description"], file.name
+            assert file.read_text().startswith("# "), f"{file.name} has no comment that says why"
+            assert "name" not in content, file.name
+    for name, explanation in Catalog.load().faults.items():
+        assert len(explanation) > 20, name
+
+
+def test_every_path_names_its_source_and_every_thread_is_an_address() -> None:
+    """A timeout cannot be checked against the cloud's own documentation."""
+    loaded = Catalog.load()
+    for path in loaded.paths.values():
+        assert path.source.startswith("https://"), path.name
+    for scenario in loaded.scenarios.values():
+        assert all(thread.startswith("https://github.com/") for thread in scenario.threads), scenario.name
+        assert scenario.proof.before, f"{scenario.name} is believed without proof"
+        assert scenario.proof.after, f"{scenario.name} is believed without proof"
+
+
+def test_scenarios_differ_from_their_server_keepalive_twin_in_nothing_else() -> None:
+    """`azure-slb-server-180s` measures something else than the server's keepalive."""
+    scenarios = Catalog.load().scenarios
+    twins = [name for name in scenarios if name.endswith("-server-180s")]
+    assert twins
+    for name in twins:
+        own = {"name", "description", "server_keepalive", "threads"}
+        base = scenarios[name.removesuffix("-server-180s")]
+        assert scenarios[name].model_dump(exclude=own) == base.model_dump(exclude=own)
+        assert scenarios[name].server_keepalive == "180s"
+
+
+def test_faults_are_found_by_the_names_that_the_runner_loads() -> None:
+    """A scenario passes the catalog's check and then fails in the middle of a run."""
+    loaded = Catalog.load().faults
+    assert set(loaded) == set(faults.names())
+    assert {"none", "idle-expiry", "blackhole"} <= set(loaded)
+
+
+def test_order_begins_with_what_the_rest_is_read_against() -> None:
+    """The first column is some scenario, the first row some profile: nobody finds the control."""
+    loaded = Catalog.load()
+    assert next(iter(loaded.scenarios)) == "control"
+    assert list(loaded.profiles)[:2] == ["default", "retry"]
+
+
+def test_a_users_own_client_and_scenario_are_found(client: Path, scenario: Path) -> None:
+    """`--client` and `--scenario` do nothing: one has to fork the repository."""
+    loaded = Catalog.load([client], [scenario])
+    found = loaded.stacks["mine"]
+    assert found.folder == client
+    assert found.build.lock == "requirements.lock"
+    assert found.stack.protocol == "watch"
+    assert loaded.scenarios["my-scenario"].fault == "blackhole"
+    assert "mine" not in Catalog.load().stacks
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "said"),
+    [
+        ("memory_mib = 40", "", "stack[0].memory_mib", "is missing"),
+        ("memory_mib = 40", "memory_mib = 40\nretries = 3", "stack[0].retries", "unknown key"),
+        ("memory_mib = 40", "memory_mib = 'much'", "stack[0].memory_mib", "found 'much'"),
+        ("memory_mib = 40", "memory_mib = -1", "stack[0].memory_mib", "greater than 0"),
+        ('lock = "requirements.lock"', "", "build.lock", "is missing"),
+        ('kind = "python"', 'kind = "cobol"', "build.kind", "'python'"),
+        ('"retry"]', '"retyr"]', "stack[0].profiles", "unknown profile 'retyr'"),
+        ('name = "mine"', 'name = "Mine!"', "stack[0].name", "pattern"),
+        ("[build]", "[bulid]", "build", "is missing"),
+        ("[build]", "[build", None, "is not TOML"),
+    ],
+)
+def test_a_wrong_manifest_is_named_with_its_key(client: Path, old: str, new: str, key: str | None, said: str) -> None:
+    """A typing error in a manifest ends in a traceback, or is ignored and something else is measured."""
+    file = changed(client / "client.toml", old, new)
+    with pytest.raises(FileError) as caught:
+        Catalog.load([client])
+    assert caught.value.file == str(file)
+    assert caught.value.key == key
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "said"),
+    [
+        ('path = "direct"', "", "path", "is missing"),
+        ('path = "direct"', 'path = "drect"', "path", "did you mean 'direct'"),
+        ('fault = "blackhole"', 'fault = "blackhloe"', "fault", "did you mean 'blackhole'"),
+        ('fault = "blackhole"', 'fault = "blackhole"\ngap_second = 3', "gap_second", "did you mean 'gap_seconds'"),
+        ('before = ["flow-cut"]', 'befor = ["flow-cut"]', "proof.befor", "did you mean 'before'"),
+        ('path = "direct"', 'path = "direct"\nname = "other"', "name", "must not be given"),
+        ('path = "direct"', 'path = "direct"\ngap_seconds = nan', "gap_seconds", "finite"),
+        ('path = "direct"', 'path = "direct"\ngap_seconds = -1', "gap_seconds", "greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_scenario_is_named_with_its_key(scenario: Path, old: str, new: str, key: str, said: str) -> None:
+    """A misspelt key keeps its default, and the user believes a measurement that was never made."""
+    changed(scenario, old, new)
+    with pytest.raises(FileError) as caught:
+        Catalog.load(scenarios=[scenario])
+    assert caught.value.file == str(scenario)
+    assert caught.value.key == key
+    assert said in str(caught.value)
+
+
+def test_all_problems_of_a_file_are_told_at_once(scenario: Path) -> None:
+    """One runs the command once for every mistake in a file."""
+    changed(scenario, 'path = "direct"', "nonsense = 1")
+    with pytest.raises(FileError) as caught:
+        Catalog.load(scenarios=[scenario])
+    assert "path" in str(caught.value)
+    assert "nonsense: unknown key" in str(caught.value)
+
+
+def test_a_rule_between_keys_is_said_in_its_own_words(tmp_path: Path) -> None:
+    """The message is pydantic's and tells a user nothing."""
+    file = tmp_path / "half.toml"
+    file.write_text('description = "half"\n[settings]\nkeepalive = true\nkeepalive_count = 3\n')
+    with pytest.raises(FileError, match="keepalive needs all of") as caught:
+        read_file(Profile, file)
+    assert "Value error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Upper.toml", "two words.toml", "x" * 51 + ".toml", "under_score.toml"])
+def test_a_file_name_that_is_no_name_is_an_error(tmp_path: Path, name: str) -> None:
+    """A scenario gets a name that no command line and no folder of results can carry."""
+    file = tmp_path / name
+    file.write_text(SCENARIO)
+    with pytest.raises(FileError, match="file's name"):
+        read_file(Scenario, file)
+
+
+def test_unreadable_files_are_errors_and_no_tracebacks(tmp_path: Path) -> None:
+    """A missing or binary file ends in a traceback."""
+    with pytest.raises(FileError, match="cannot be read"):
+        Catalog.load(scenarios=[tmp_path / "absent.toml"])
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FileError, match="UTF-8"):
+        Catalog.load(scenarios=[binary])
+    with pytest.raises(FileError, match="cannot be read"):
+        read_file(Scenario, tmp_path)
+    with pytest.raises(FileError, match=r"holds no client\.toml"):
+        Catalog.load([tmp_path])
+
+
+def test_a_name_given_twice_is_an_error(client: Path, tmp_path: Path) -> None:
+    """A user's own scenario silently replaces the one that published results are about."""
+    double = tmp_path / "control.toml"
+    double.write_text(SCENARIO)
+    with pytest.raises(FileError, match="a scenario 'control' already"):
+        Catalog.load(scenarios=[double])
+    with pytest.raises(FileError, match="a stack 'mine' already"):
+        Catalog.load([client, client])
+
+
+def test_names_are_chosen_by_comma_lists_and_globs_in_the_order_asked_for() -> None:
+    """The matrix shows other rows than asked for, or some of them twice."""
+    names = ("control", "aws-nlb", "azure-slb", "azure-slb-silent")
+    assert select("scenario", None, names) == names
+    assert select("scenario", "azure-*, control", names) == ("azure-slb", "azure-slb-silent", "control")
+    assert select("scenario", "azure-slb,azure-*", names) == ("azure-slb", "azure-slb-silent")
+    assert select("scenario", "*", names) == names
+
+
+def test_a_pattern_without_a_match_is_an_error_with_the_nearest_name() -> None:
+    """A typing error makes a run smaller, and its cells are missing without a word."""
+    with pytest.raises(UnknownName) as caught:
+        select("profile", "default,tcp-keepalife", ("default", "tcp-keepalive"))
+    assert caught.value.nearest == "tcp-keepalive"
+    with pytest.raises(UnknownName):
+        select("profile", "nothing-*", ("default",))
+    with pytest.raises(UsageError, match="empty"):
+        select("profile", " , ", ("default",))
+    with pytest.raises(UsageError, match="no stack at all"):
+        select("stack", None, ())
+
+
+def test_a_fault_without_an_explanation_or_with_broken_source_is_an_error(tmp_path: Path) -> None:
+    """A fault that cannot be loaded is only found in the middle of a run."""
+    (tmp_path / "__init__.py").write_text("not python at all (")
+    (tmp_path / "two_words.py").write_text('"""What goes wrong.\n\nMore."""\n')
+    assert read_faults(tmp_path) == {"two-words": "What goes wrong."}
+    (tmp_path / "mute.py").write_text("x = 1\n")
+    with pytest.raises(FileError, match=r"mute\.py: has no docstring"):
+        read_faults(tmp_path)
+    (tmp_path / "mute.py").write_text('"""Fine."""\ndef (')
+    with pytest.raises(FileError, match="is not Python"):
+        read_faults(tmp_path)
