@@ -95,11 +95,15 @@ class CellRun:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._scratch.mkdir(parents=True, exist_ok=True)
         if self.on_path:
-            await asyncio.to_thread(network.make_cell, self._network, self._lab.cluster)
-            await asyncio.to_thread(path.prepare, self._plan, self._network)
+            async with self._lab.gate.preparation():
+                await asyncio.to_thread(self._make_path)
             self._path = LabPath(self._plan, self._network, self._folder, self._lab.emit)
         await self._lab.updater.create(self._trigger)
         (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig()))
+
+    def _make_path(self) -> None:
+        network.make_cell(self._network, self._lab.cluster)
+        path.prepare(self._plan, self._network)
 
     async def _play(self) -> None:
         async with self._lab.gate.start():

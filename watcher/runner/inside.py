@@ -26,7 +26,7 @@ from watcher.records import Entry, LabError, LabReady, Unserved
 from watcher.runner.cell import CellRun, Lab
 from watcher.runner.gate import Gate
 from watcher.runner.order import Order
-from watcher.updater import Updater
+from watcher.updater import ApiServer, Updater
 
 
 class Outlet:
@@ -66,11 +66,13 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
     cluster = network.make_cluster()
     cluster.write_sysctls(sysctls.endpoint(order.scale))
     async with ControlPlane.start(cluster, folder, scale=order.scale, unserved=unserved) as control_plane:
-        updater = Updater(control_plane.api, emit, deadline_seconds=order.deadline_seconds)
+        access = control_plane.access
+        api = ApiServer(host=access.host, port=access.port, ca_pem=access.ca_pem, token=access.token)
+        updater = Updater(api, emit, deadline_seconds=order.deadline_seconds)
         emit(LabReady(t=time.monotonic(), seconds=time.monotonic() - began, control_plane=control_plane.version))
         lab = Lab(
             cluster=cluster,
-            api=control_plane.api,
+            api=api,
             updater=updater,
             gate=Gate(os.cpu_count() or 1),
             emit=emit,

@@ -43,7 +43,7 @@ class _Run:
 
 
 def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
-    """Runs the chosen cells and returns the results, which are also in the run's folder.
+    """Runs the chosen cells and returns the results; the run's folder holds the journal and every cell's evidence.
 
     Raises UsageError for what the user can mend, LabUnavailable or LabFailure where nothing can be known.
     """
@@ -58,17 +58,7 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
     if this.cells:
         launches = _launches(catalog, {cell.id.stack for cell in this.cells if cell.control is None})
         _stage(this, options, launches, console)
-    records = list(journal.read(this.folder))
-    results = results_of(records)
-    write_results(this.folder, results)
-    return results
-
-
-def write_results(folder: Path, results: Results) -> None:
-    """``results.json``, whole or not at all."""
-    half = folder / ".results.json.part"
-    half.write_text(results.model_dump_json(indent=1) + "\n")
-    half.replace(folder / "results.json")
+    return results_of(journal.read(this.folder))
 
 
 def _begin(options: RunOptions, catalog: Catalog) -> _Run:

@@ -1,0 +1,149 @@
+"""A control plane in the cluster's namespace: started, watched, and ended with the lab."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from watcher.errors import ControlPlaneFailure
+from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, API_PORT, VIRTUAL_ADDRESS
+from watcher.lab.control_plane.certificates import Authority
+from watcher.lab.namespace import Namespace
+from watcher.lab.sandbox import SCRATCH
+
+READY_SECONDS = 30.0
+LOG = "control-plane.log"
+
+# kube-apiserver's own timers, in true seconds; the embedded one's are divided by the scale.
+SERVER_KEEPALIVE_SECONDS = (180.0, 180.0)
+BOOKMARK_SECONDS = 61.0
+BOOKMARK_LEAD_SECONDS = 2.0
+WATCH_SECONDS = (1800.0, 3600.0)
+IDLE_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Unservable:
+    """A request that this control plane does not serve, and the address it came from."""
+
+    peer: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the API server is and how to prove both sides' identity."""
+
+    host: str
+    port: int
+    ca_pem: str
+    token: str
+
+
+class ControlPlane:
+    """The embedded control plane, running."""
+
+    def __init__(self, process: asyncio.subprocess.Process, access: Access, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self.access = access
+        self.version = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, cluster: Namespace, folder: Path, *, scale: float, unserved: Callable[[Unservable], None]
+    ) -> AsyncIterator[ControlPlane]:
+        """Ready when entered. Raises ControlPlaneFailure, naming the log, when it does not get there."""
+        log = folder / LOG
+        private = SCRATCH / "control-plane"
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        authority = Authority.make()
+        certificate, key = private / "serving.crt", private / "serving.key"
+        authority.issue([API_ADDRESS, VIRTUAL_ADDRESS], certificate, key)
+        token = secrets.token_urlsafe(32)
+        (private / "token").write_text(token)
+        with log.open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                "nsenter",
+                f"--net={cluster.path}",
+                "--",
+                *_arguments(scale, certificate, key, private / "token"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+        running = cls(process, Access(API_ADDRESS, API_PORT, authority.ca_pem, token), log)
+        try:
+            await running._ready()
+            reading = asyncio.create_task(running._read(unserved))
+            try:
+                yield running
+            finally:
+                reading.cancel()
+        finally:
+            await running._stop()
+
+    async def ended(self) -> None:
+        """Waits until it ends, which it never does of its own accord: then raises ControlPlaneFailure."""
+        status = await self._process.wait()
+        raise ControlPlaneFailure(f"the control plane ended during the run (status {status})", log=str(self._log))
+
+    async def _ready(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                line = await self._process.stdout.readline()
+        except TimeoutError as error:
+            raise ControlPlaneFailure(
+                f"the control plane was not ready after {READY_SECONDS:g} s", log=str(self._log)
+            ) from error
+        if not line:
+            status = await self._process.wait()
+            raise ControlPlaneFailure(f"the control plane ended at its start (status {status})", log=str(self._log))
+        self.version = str(json.loads(line)["version"])
+
+    async def _read(self, unserved: Callable[[Unservable], None]) -> None:
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            event = json.loads(line)
+            if event["event"] == "unserved":
+                unserved(Unservable(peer=event["peer"], what=event["what"]))
+
+    async def _stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(5):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+def _arguments(scale: float, certificate: Path, key: Path, token: Path) -> list[str]:
+    idle, interval = (max(1, round(seconds / scale)) for seconds in SERVER_KEEPALIVE_SECONDS)
+    return [
+        sys.executable,
+        "-m",
+        "watcher.lab.control_plane.embedded",
+        f"--listen={API_ADDRESS}:{API_PORT},keepalive=off",
+        f"--listen={API_ADDRESS}:{API_KEEPALIVE_PORT},keepalive={idle}/{interval}/9",
+        f"--certificate={certificate}",
+        f"--key={key}",
+        f"--token-file={token}",
+        f"--bookmark-interval={BOOKMARK_SECONDS / scale:g}",
+        f"--bookmark-lead={BOOKMARK_LEAD_SECONDS / scale:g}",
+        "--watch-timeout=" + "-".join(f"{seconds / scale:g}" for seconds in WATCH_SECONDS),
+        f"--idle-timeout={IDLE_SECONDS / scale:g}",
+    ]
