@@ -19,7 +19,7 @@ class ProbeResult:
 
 
 def probe(host: str, port: int, ca_pem: str, timeout_seconds: float) -> ProbeResult:
-    """Blocks for up to ``timeout_seconds``. Runs in whatever namespace its thread is in; never raises for the network."""
+    """Blocks for up to ``timeout_seconds``, in whatever namespace its thread is; never raises for the network."""
     began = time.monotonic()
     raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     own: int | None = None

@@ -9,12 +9,11 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 OUTPUT = "program.jsonl"
 ERRORS = "stderr.log"
-MOST_OUTPUT_BYTES = 64 << 20
-"""Of one program's standard output, kept; what comes after is read and thrown away, so that it never blocks."""
+MOST_OUTPUT_BYTES = 16 << 20
+"""Of each of a program's outputs, kept; what comes after is read and thrown away, so that it never blocks."""
 STOP_SECONDS = 3.0
 _CHUNK = 1 << 16
 
@@ -53,14 +52,30 @@ class Lines:
         return self._rest
 
 
-class Process:
-    """A running program. ``on_line`` gets each line as it arrives; ``on_overlong`` hears of one over the limit, once."""
+class _Kept:
+    """A file that takes the first ``MOST_OUTPUT_BYTES`` of a stream."""
 
-    def __init__(self, process: asyncio.subprocess.Process, output: BinaryIO, lines: Lines) -> None:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._left = MOST_OUTPUT_BYTES
+
+    def write(self, chunk: bytes) -> None:
+        if self._left > 0:
+            self._file.write(chunk[: self._left])
+            self._left -= len(chunk)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Process:
+    """A running program. ``on_line`` gets each line as it arrives, ``on_overlong`` hears once of one over the limit."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path, lines: Lines) -> None:
         self._process = process
-        self._output = output
         self._lines = lines
-        self._kept = 0
+        self._output = _Kept(folder / OUTPUT)
+        self._errors = _Kept(folder / ERRORS)
         self.stopped_by_harness = False
 
     @classmethod
@@ -68,35 +83,28 @@ class Process:
         """Raises OSError when the program cannot be started."""
         command.folder.mkdir(parents=True, exist_ok=True)
         enter = ["nsenter", f"--net={command.namespace}", "--"] if command.namespace else []
-        output = (command.folder / OUTPUT).open("wb")
-        try:
-            with (command.folder / ERRORS).open("wb") as errors:
-                process = await asyncio.create_subprocess_exec(
-                    *enter,
-                    *command.arguments,
-                    env=dict(command.environment),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=errors,
-                    start_new_session=True,
-                )
-        except OSError:
-            output.close()
-            raise
-        return cls(process, output, Lines(limit))
+        process = await asyncio.create_subprocess_exec(
+            *enter,
+            *command.arguments,
+            env=dict(command.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        return cls(process, command.folder, Lines(limit))
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     async def read(self, on_line: Callable[[bytes], None], on_overlong: Callable[[], Awaitable[None]]) -> int:
-        """Reads until the program closes its output, then reaps it. Returns its status; negative is a signal."""
+        """Reads until the program closes its outputs, then reaps it. Returns its status; negative is a signal."""
         assert self._process.stdout is not None
+        errors = asyncio.create_task(self._read_errors())
         overlong = False
         while chunk := await self._process.stdout.read(_CHUNK):
-            if self._kept < MOST_OUTPUT_BYTES:
-                self._output.write(chunk)
-                self._kept += len(chunk)
+            self._output.write(chunk)
             if overlong:
                 continue
             lines, overlong = self._lines.feed(chunk)
@@ -107,7 +115,14 @@ class Process:
         if not overlong and self._lines.rest():
             on_line(self._lines.rest())
         self._output.close()
+        await errors
         return await self._process.wait()
+
+    async def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        while chunk := await self._process.stderr.read(_CHUNK):
+            self._errors.write(chunk)
+        self._errors.close()
 
     async def stop(self) -> None:
         """SIGTERM to the program and its children, SIGKILL to those that are left after ``STOP_SECONDS``."""

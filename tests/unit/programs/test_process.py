@@ -36,7 +36,12 @@ def test_a_line_over_the_limit_is_told_and_nothing_after_it_is_given() -> None:
 
 async def run(code: str, folder: Path, *, stop: bool = False) -> tuple[int, list[bytes], int, Process]:
     got: list[bytes] = []
+    spoken = asyncio.Event()
     overlong = 0
+
+    def on_line(line: bytes) -> None:
+        got.append(line)
+        spoken.set()
 
     async def on_overlong() -> None:
         nonlocal overlong
@@ -45,10 +50,9 @@ async def run(code: str, folder: Path, *, stop: bool = False) -> tuple[int, list
     program = await Process.spawn(
         Command([sys.executable, "-c", code], {"PATH": "/usr/bin:/bin"}, folder), limit=process._CHUNK
     )
-    reading = asyncio.create_task(program.read(got.append, on_overlong))
+    reading = asyncio.create_task(program.read(on_line, on_overlong))
     if stop:
-        while not got:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(spoken.wait(), 30)
         await program.stop()
     status = await asyncio.wait_for(reading, 30)
     return status, got, overlong, program
@@ -56,7 +60,7 @@ async def run(code: str, folder: Path, *, stop: bool = False) -> tuple[int, list
 
 async def test_output_and_errors_are_kept_and_the_status_is_true(tmp_path: Path) -> None:
     """A maintainer who contests a verdict starts from what the program said."""
-    code = "import sys; print('one'); sys.stdout.write('two'); sys.stdout.flush(); print('oh', file=sys.stderr); sys.exit(7)"
+    code = "import sys; print('one'); print('two', end='', flush=True); print('oh', file=sys.stderr); sys.exit(7)"
     status, got, overlong, program = await run(code, tmp_path)
     assert (status, got, overlong, program.stopped_by_harness) == (7, [b"one", b"two"], 0, False)
     assert (tmp_path / OUTPUT).read_text() == "one\ntwo"
@@ -74,7 +78,9 @@ async def test_ten_megabytes_without_a_newline_are_told_once(tmp_path: Path) -> 
 async def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """A run must end even when a program will not; and that was the harness's doing, not the program's death."""
     monkeypatch.setattr(process, "STOP_SECONDS", 0.3)
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    )
     status, _, _, program = await run(code, tmp_path, stop=True)
     assert status == -signal.SIGKILL
     assert program.stopped_by_harness
