@@ -1,0 +1,35 @@
+# `make` alone explains. What CI runs is `make test`, nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint matrix lock clean
+
+bin := .venv/bin
+# More arguments for `watcher run`: make matrix ARGS='--stacks python-urllib3'
+ARGS ?=
+
+help: ## this text
+	@printf '%s\n' 'make <target>; the first time, each sets up what it needs' ''
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@printf '%s\n' '' 'PYTHON=… picks the interpreter, WATCHER_CACHE=… the folder for client environments.'
+
+setup: ## system tools, .venv with the watcher command, the environments of the client libraries
+	@tools/setup.sh
+
+matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (ARGS='…' adds arguments)
+	$(bin)/watcher run --scale 12 $(ARGS)
+
+lint: setup ## ruff, mypy, import-linter
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+	$(bin)/lint-imports --no-logo
+
+test: lint ## lint, then all tests
+	$(bin)/pytest
+
+lock: ## pin all dependencies again, at their newest
+	$(bin)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal \
+		--python-version 3.11 --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv and caches inside the checkout (not client environments, not runs)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

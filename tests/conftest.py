@@ -1,0 +1,48 @@
+"""Rules for all tests: a lab test says why it cannot run here, and in CI nothing is passed over."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+
+from watcher import doctor
+
+pytest_plugins = ["pytester"]
+
+R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
+
+
+@functools.cache
+def _lab_problem() -> str | None:
+    return doctor.lab_problem()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture of the lab starts something."""
+    if item.get_closest_marker("lab") and (problem := _lab_problem()):
+        pytest.skip(f"the lab cannot run here: {problem}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _not_skipped_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A whole module can skip itself, too."""
+    return _not_skipped_in_ci((yield))
+
+
+def _not_skipped_in_ci(report: R) -> R:
+    # An expected failure is reported as skipped as well, but it ran.
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"with CI=true nothing may be skipped: {reason}"
+    return report
