@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import dpkt
 
-from watcher.lab.network import CLIENT_SIDE, SERVER_SIDE
 from watcher.lab.namespace import Namespace
+from watcher.lab.network import CLIENT_SIDE, SERVER_SIDE
 from watcher.lab.packets import Segment, read
 from watcher.records import Link
 

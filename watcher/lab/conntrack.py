@@ -13,9 +13,8 @@ from watcher.lab.namespace import Namespace
 from watcher.records import FlowKey
 
 _TCP = 6
-_STATES = (
-    "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
-)  # fmt: skip  # enum tcp_conntrack in linux/netfilter/nf_conntrack_tcp.h
+# enum tcp_conntrack in linux/netfilter/nf_conntrack_tcp.h
+_STATES = tuple("NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2".split())
 
 
 def flows(namespace: Namespace, client_address: str) -> tuple[FlowKey, ...]:
@@ -23,7 +22,12 @@ def flows(namespace: Namespace, client_address: str) -> tuple[FlowKey, ...]:
 
     def read() -> tuple[FlowKey, ...]:
         with NFCTSocket() as table:
-            return tuple(sorted((flow for entry in table.dump() if (flow := _flow(entry, client_address))), key=lambda flow: flow.port))
+            return tuple(
+                sorted(
+                    (flow for entry in table.dump() if (flow := _flow(entry, client_address))),
+                    key=lambda flow: flow.port,
+                )
+            )
 
     return namespace.enter(read)
 

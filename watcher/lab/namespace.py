@@ -59,7 +59,9 @@ class Namespace:
         batch = "".join(f"netns add {name}\n" for name in names)
         made = subprocess.run(["ip", "-batch", "-"], input=batch, text=True, capture_output=True, check=False)
         if made.returncode:
-            raise LabFailure(f"cannot make network namespaces: {made.stderr.strip()}", advice="`watcher doctor` looks for the cause")
+            raise LabFailure(
+                f"cannot make network namespaces: {made.stderr.strip()}", advice="`watcher doctor` looks for the cause"
+            )
 
     def enter(self, action: Callable[[], T]) -> T:
         """Runs ``action`` inside, blocks until it is done, and returns or raises what it did."""

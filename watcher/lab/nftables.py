@@ -57,9 +57,14 @@ table ip {TABLE} {{
 
 def load(namespace: Namespace, ruleset: str) -> None:
     """Loads rules into the namespace, all or nothing. Raises LabFailure with nft's own words."""
-    done = namespace.enter(lambda: subprocess.run(["nft", "-f", "-"], input=ruleset, text=True, capture_output=True, check=False))
+    done = namespace.enter(
+        lambda: subprocess.run(["nft", "-f", "-"], input=ruleset, text=True, capture_output=True, check=False)
+    )
     if done.returncode:
-        raise LabFailure(f"nft refuses the rules of {namespace.name}: {done.stderr.strip()}", advice="`watcher doctor` looks for the cause")
+        raise LabFailure(
+            f"nft refuses the rules of {namespace.name}: {done.stderr.strip()}",
+            advice="`watcher doctor` looks for the cause",
+        )
 
 
 def cut(namespace: Namespace, client_address: str, ports: Sequence[int], *, to_server: bool, to_client: bool) -> None:
@@ -77,7 +82,9 @@ def mend(namespace: Namespace) -> None:
 
 def counters(namespace: Namespace) -> dict[str, int]:
     """Packets per named counter."""
-    done = namespace.enter(lambda: subprocess.run(["nft", "-j", "list", "counters"], text=True, capture_output=True, check=False))
+    done = namespace.enter(
+        lambda: subprocess.run(["nft", "-j", "list", "counters"], text=True, capture_output=True, check=False)
+    )
     if done.returncode:
         raise LabFailure(f"nft cannot list the counters of {namespace.name}: {done.stderr.strip()}")
     entries = (entry.get("counter") for entry in json.loads(done.stdout)["nftables"])

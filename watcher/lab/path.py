@@ -155,4 +155,3 @@ def _raw_socket() -> socket.socket:
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     raw.setblocking(False)
     return raw
-

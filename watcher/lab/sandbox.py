@@ -29,7 +29,9 @@ def command(arguments: Sequence[str]) -> list[str]:
 def start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Starts the sandbox. Its input is the pipe it lives by, its output is for records, its errors go to ``log``."""
     if sys.platform != "linux":
-        raise LabUnavailable("the lab needs Linux: it is made of the kernel's network namespaces", advice="see `watcher doctor`")
+        raise LabUnavailable(
+            "the lab needs Linux: it is made of the kernel's network namespaces", advice="see `watcher doctor`"
+        )
     try:
         with log.open("ab") as errors:
             return subprocess.Popen(
@@ -52,12 +54,19 @@ def live_by(input_fd: int, ended: Callable[[], None]) -> None:
 
 
 def furnish() -> None:
-    """Inside, first of all: a scratch tmpfs over /run, loopback's place for namespaces, and as many files as allowed."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "watcher", "/run"], capture_output=True, text=True, check=False)
+    """Inside, first of all: a scratch tmpfs over /run, a place for namespaces, as many open files as allowed."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "mode=0755", "watcher", "/run"], capture_output=True, text=True, check=False
+    )
     if mounted.returncode:
-        raise LabFailure(f"cannot mount a tmpfs in the sandbox: {mounted.stderr.strip()}", advice="`watcher doctor` looks for the cause")
+        raise LabFailure(
+            f"cannot mount a tmpfs in the sandbox: {mounted.stderr.strip()}",
+            advice="`watcher doctor` looks for the cause",
+        )
     for folder in (Path("/run/netns"), SCRATCH, SCRATCH / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(SCRATCH / "tmp")
+    # Where nft and ip are: an ordinary user's own PATH need not name it.
+    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -17,7 +17,25 @@ from watcher.records import Socket
 _PIDFD_GETFD = 438  # the same number on every architecture, as all system calls since 2019
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TIMERS = {1: "on", 2: "keepalive", 3: "time-wait", 4: "persist"}
-_STATES = {1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE", 8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING"}  # fmt: skip
+# enum in linux/net/tcp_states.h, from 1 on
+_STATES = dict(
+    enumerate(
+        (
+            "ESTABLISHED",
+            "SYN_SENT",
+            "SYN_RECV",
+            "FIN_WAIT1",
+            "FIN_WAIT2",
+            "TIME_WAIT",
+            "CLOSE",
+            "CLOSE_WAIT",
+            "LAST_ACK",
+            "LISTEN",
+            "CLOSING",
+        ),
+        start=1,
+    )
+)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

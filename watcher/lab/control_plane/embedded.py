@@ -106,9 +106,11 @@ def _token(file: Path | None) -> str:
 
 
 def say(what: dict[str, object]) -> None:
-    """One line, written at once and whole."""
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+    """One line, written at once and whole. Ends the process when nobody reads any more."""
+    try:
+        os.write(1, json.dumps(what).encode() + b"\n")
+    except BrokenPipeError:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _end_with_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable, MutableSet
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -39,7 +39,7 @@ class Listener:
 
     @classmethod
     def parse(cls, text: str) -> Listener:
-        """From ``ADDRESS:PORT,keepalive=off`` or ``…=IDLE/INTERVAL/COUNT``, either followed by ``,alpn=http/1.1`` or not."""
+        """From ``ADDRESS:PORT,keepalive=off`` or ``…=IDLE/INTERVAL/COUNT``, then perhaps ``,alpn=http/1.1``."""
         found = _SPECIFICATION.fullmatch(text)
         keepalive = None
         if found and found["idle"]:
@@ -53,7 +53,7 @@ class Listener:
         if found is None or int(found["port"]) > 65535:
             raise UsageError(
                 f"{text!r} is no listener",
-                advice="ADDRESS:PORT,keepalive=off or ADDRESS:PORT,keepalive=IDLE/INTERVAL/COUNT, then perhaps ,alpn=http/1.1",
+                advice="ADDRESS:PORT,keepalive=off or ADDRESS:PORT,keepalive=IDLE/INTERVAL/COUNT[,alpn=http/1.1]",
             )
         return cls(found["address"].strip("[]"), int(found["port"]), keepalive, bool(found["http1"]))
 
@@ -88,15 +88,9 @@ def tls(certificate: Path, key: Path, *, http1_only: bool = False) -> ssl.SSLCon
 class Gate(asyncio.Protocol):
     """Hands a connection over to ``serve``'s protocol, unless the TLS handshake agreed on HTTP/2."""
 
-    def __init__(
-        self,
-        serve: Callable[[], asyncio.Protocol],
-        refused: Callable[[str, int], None],
-        connections: MutableSet[asyncio.Transport],
-    ) -> None:
+    def __init__(self, serve: Callable[[], asyncio.Protocol], refused: Callable[[str, int], None]) -> None:
         self._serve = serve
         self._refused = refused
-        self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
@@ -106,6 +100,5 @@ class Gate(asyncio.Protocol):
             stream.close()
             return
         protocol = self._serve()
-        self._connections.add(stream)
         stream.set_protocol(protocol)
         protocol.connection_made(stream)

@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -46,7 +47,7 @@ class Api:
         self._token = token.encode()
         self._timers = timers
         self._report = report
-        self.watches = Watches(store, timers, limit=watch_limit, ended=self._watch_ended)
+        self.watches = Watches(store, timers, limit=watch_limit)
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard], client_max_size=BODY_LIMIT_OCTETS)
@@ -75,7 +76,10 @@ class Api:
 
     @staticmethod
     def _for(resource: Resource, answer: Answer) -> Handler:
-        return lambda request: answer(request, resource)
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await answer(request, resource)
+
+        return handle
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -126,7 +130,8 @@ class Api:
     async def _list(self, request: web.Request, resource: Resource) -> web.StreamResponse:
         options = parse(request.query, resource, request.match_info.get("namespace"))
         if options.watch:
-            return await self.watches.serve(request, resource, options)
+            ended = partial(self._watch_ended, _peer(request))
+            return await self.watches.serve(request, resource, options, ended=ended)
         await self._reach(options.revision)
         if options.exact and options.revision != self._store.revision:
             raise NotServed("lists of an exact older version")
@@ -170,8 +175,8 @@ class Api:
         deleted = self._store.delete(resource, *_key(request), options.get("preconditions") or {})
         return _json(_deletion(resource, deleted))
 
-    def _watch_ended(self, request: web.Request, reason: Reason) -> None:
-        self._report({"event": "watch-ended", **_peer(request), "reason": reason})
+    def _watch_ended(self, peer: dict[str, object], reason: Reason) -> None:
+        self._report({"event": "watch-ended", **peer, "reason": reason})
 
 
 def _key(request: web.Request) -> tuple[str, str]:
@@ -210,12 +215,9 @@ def _check_accept(headers: list[str]) -> None:
 
 
 def _peer(request: web.Request) -> dict[str, object]:
-    """Where a request comes from; the transport itself forgets that when its connection is lost."""
-    address = request.get("peer")
-    if address is None:
-        name = request.transport.get_extra_info("peername") if request.transport else None
-        address = request["peer"] = {"peer": name[0], "port": name[1]} if name else {"peer": None, "port": None}
-    return dict(address)
+    """Where a request comes from: to be asked at its beginning, since a lost connection forgets it."""
+    name = request.transport.get_extra_info("peername") if request.transport else None
+    return {"peer": name[0], "port": name[1]} if name else {"peer": None, "port": None}
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:

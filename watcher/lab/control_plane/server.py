@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from weakref import WeakSet
 
 from aiohttp import web
 
@@ -95,7 +94,6 @@ async def serve(
     await runner.setup()
     http = runner.server
     assert http is not None
-    connections: WeakSet[asyncio.Transport] = WeakSet()
 
     def refused(address: str, port: int) -> None:
         report({"event": "unserved", "peer": address, "port": port, "what": "HTTP/2"})
@@ -108,7 +106,7 @@ async def serve(
             try:
                 servers.append(
                     await loop.create_server(
-                        lambda: Gate(http, refused, connections),
+                        lambda: Gate(http, refused),
                         sock=listening,
                         ssl=context,
                         backlog=1024,
@@ -125,9 +123,6 @@ async def serve(
             server.close()
         api.watches.close()
         await runner.cleanup()
-        for transport in list(connections):
-            transport.abort()
-        await asyncio.sleep(0)
 
 
 def _text(address: tuple[str, int] | tuple[str, int, int, int]) -> str:

@@ -42,13 +42,13 @@ class Timers:
 class Watch:
     """What a watcher has still to be sent. Over ``limit`` changes it is ended, so that it holds up nobody else."""
 
-    def __init__(self, selector: Selector, *, after: int, limit: int, slow: Callable[[], None]) -> None:
+    def __init__(self, selector: Selector, *, after: int, limit: int, told: Callable[[Reason], None]) -> None:
         self.pending: deque[Change] = deque()
         self.ended: Reason | None = None
         self._selector = selector
         self._after = after
         self._limit = limit
-        self._slow = slow
+        self._told = told
         self._wake = asyncio.Event()
 
     def offer(self, change: Change) -> bool:
@@ -60,12 +60,14 @@ class Watch:
             else:
                 self.pending.clear()
                 self.end("slow")
-                self._slow()
         return self.ended is None
 
     def end(self, reason: Reason) -> None:
-        self.ended = self.ended or reason
-        self._wake.set()
+        """The first reason is the one that counts."""
+        if self.ended is None:
+            self.ended = reason
+            self._told(reason)
+            self._wake.set()
 
     async def wait(self, until: float) -> None:
         """Returns when there is something to send, when the watch has ended, or at ``until`` (loop time)."""
@@ -115,13 +117,10 @@ def opening(store: Store, resource: Resource, options: ListOptions) -> list[byte
 class Watches:
     """All watches of a server."""
 
-    def __init__(
-        self, store: Store, timers: Timers, *, limit: int, ended: Callable[[web.Request, Reason], None]
-    ) -> None:
+    def __init__(self, store: Store, timers: Timers, *, limit: int) -> None:
         self._store = store
         self._timers = timers
         self._limit = limit
-        self._report = ended
         self._open: set[Watch] = set()
         self._closing = False
 
@@ -134,20 +133,15 @@ class Watches:
         for watch in self._open:
             watch.end("shutdown")
 
-    async def serve(self, request: web.Request, resource: Resource, options: ListOptions) -> web.StreamResponse:
-        """Streams until the time is up, the client goes, it is too slow, or the server ends.
+    async def serve(
+        self, request: web.Request, resource: Resource, options: ListOptions, *, ended: Callable[[Reason], None]
+    ) -> web.StreamResponse:
+        """Streams until the time is up, the client goes, it is too slow, or the server ends; ``ended`` is told which.
 
         What is wrong with a watch that is otherwise well-formed comes as an ERROR event in a response of 200, as
         kube-apiserver does it: a version too old is such a case.
         """
-        reported: list[Reason] = []
-
-        def ended(reason: Reason) -> None:
-            if not reported:
-                reported.append(reason)
-                self._report(request, reason)
-
-        watch = Watch(options.selector, after=options.revision or 0, limit=self._limit, slow=lambda: ended("slow"))
+        watch = Watch(options.selector, after=options.revision or 0, limit=self._limit, told=ended)
         try:
             first = opening(self._store, resource, options)
             self._store.subscribe(resource, watch)
@@ -165,11 +159,11 @@ class Watches:
             await response.prepare(request)
             for event in first:
                 await response.write(event)
-            ended(await self._follow(response, resource, options, watch))
+            await self._follow(response, resource, options, watch)
         except ConnectionError:
-            ended("client")
+            watch.end("client")
         except asyncio.CancelledError:
-            ended("shutdown" if self._closing else "client")
+            watch.end("client")
             raise
         finally:
             self._open.discard(watch)
@@ -178,15 +172,15 @@ class Watches:
 
     async def _follow(
         self, response: web.StreamResponse, resource: Resource, options: ListOptions, watch: Watch
-    ) -> Reason:
+    ) -> None:
         time = asyncio.get_running_loop().time
         ends_at = time() + (options.timeout_seconds or _random.uniform(*self._timers.watch_timeout_seconds))
         bookmark_at = next_bookmark(time(), ends_at, self._timers) if options.bookmarks else None
         while watch.ended is None:
             now = time()
             if now >= ends_at:
-                return "timeout"
-            if watch.pending:
+                watch.end("timeout")
+            elif watch.pending:
                 change = watch.pending.popleft()
                 await response.write(line(change.type, change.version.encoded))
             elif bookmark_at is not None and now >= bookmark_at:
@@ -197,4 +191,3 @@ class Watches:
                 bookmark_at = next_bookmark(now, ends_at, self._timers)
             else:
                 await watch.wait(ends_at if bookmark_at is None else min(ends_at, bookmark_at))
-        return watch.ended

@@ -1,0 +1,181 @@
+"""Sockets: keepalive, TLS, HTTP/2 turned away, quiet connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.control_plane.conftest import Client, Start, trust
+from watcher.errors import UsageError
+from watcher.lab.control_plane.listeners import Keepalive, Listener
+from watcher.lab.control_plane.watches import Timers
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+NO_TIMER, KEEPALIVE_TIMER = "00", "02"
+USER_HZ = 100
+
+
+async def connect(client: Client, alpn: list[str], listener: int = 0) -> Streams:
+    context = trust(client.server)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    host, port = client.server.addresses[listener].split(":")
+    return await asyncio.open_connection(host, int(port), ssl=context)
+
+
+async def ask_version(streams: Streams) -> bytes:
+    """The status line of an answer on a connection that stays open."""
+    reader, writer = streams
+    writer.write(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line.split(b":")[1] for line in head.lower().splitlines() if line.startswith(b"content-length"))
+    await reader.readexactly(int(length))
+    return head.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "listener"),
+    [
+        ("127.0.0.1:6443,keepalive=off", Listener("127.0.0.1", 6443)),
+        ("10.0.0.1:1,keepalive=180/15/9", Listener("10.0.0.1", 1, Keepalive(180, 15, 9))),
+        ("[::1]:6443,keepalive=off", Listener("::1", 6443)),
+        ("127.0.0.1:6443,keepalive=off,alpn=http/1.1", Listener("127.0.0.1", 6443, http1_only=True)),
+    ],
+)
+def test_listeners_are_read(text: str, listener: Listener) -> None:
+    """The lab says so where a path's server side has keepalive; misread, a scenario is another one."""
+    assert Listener.parse(text) == listener
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1:6443",
+        "127.0.0.1,keepalive=off",
+        "127.0.0.1:66000,keepalive=off",
+        "127.0.0.1:6443,keepalive=0/1/1",
+        "127.0.0.1:6443,keepalive=30/10",
+        "127.0.0.1:6443,keepalive=2.5/1/3",
+        "127.0.0.1:6443,keepalive=30/10/128",
+    ],
+)
+def test_a_wrong_listener_is_a_usage_error(text: str) -> None:
+    """What the kernel cannot do must not be rounded in silence: the plan relies on the numbers."""
+    with pytest.raises(UsageError, match="no listener"):
+        Listener.parse(text)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's timers from Linux's /proc")
+async def test_keepalive_is_what_the_listener_says_and_off_where_it_is_off(start: Start) -> None:
+    """A keepalive of the server's own keeps a 240 s path alive by itself: scenarios differ in nothing else."""
+    listeners = [Listener("127.0.0.1"), Listener("127.0.0.1", keepalive=Keepalive(30, 10, 3))]
+    client = await start(listeners=listeners)
+    off, on = await connect(client, [], 0), await connect(client, [], 1)
+    for streams in (off, on):
+        await ask_version(streams)
+    await asyncio.sleep(0.3)  # all is acknowledged by then: no other timer runs
+
+    def timer(streams: Streams) -> tuple[str, float]:
+        """The kernel's timer of the server's socket, and the seconds until it expires."""
+        local = streams[1].get_extra_info("sockname")[1]
+        remote = streams[1].get_extra_info("peername")[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if [int(address.split(":")[1], 16) for address in fields[1:3]] == [remote, local]:
+                kind, when = fields[5].split(":")
+                return kind, int(when, 16) / USER_HZ
+        raise AssertionError("the server's socket is not there")
+
+    assert timer(off)[0] == NO_TIMER
+    kind, seconds = timer(on)
+    assert kind == KEEPALIVE_TIMER
+    assert 25 <= seconds <= 30.5
+    for _, writer in (off, on):
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_client_of_http_2_is_turned_away_and_reported(start: Start) -> None:
+    """Served HTTP/1.1 instead it would be measured as something that it is not; its cell must become invalid."""
+    client = await start()
+    reader, writer = await connect(client, ["h2", "http/1.1"])
+    assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+    port = writer.get_extra_info("sockname")[1]
+    assert await reader.read() == b""
+    writer.close()
+    assert client.reports == [{"event": "unserved", "peer": "127.0.0.1", "port": port, "what": "HTTP/2"}]
+
+
+@pytest.mark.parametrize("alpn", [["http/1.1"], []])
+async def test_a_client_of_http_1_is_served(start: Start, alpn: list[str]) -> None:
+    """The other side of the check above: nobody else is turned away."""
+    client = await start()
+    streams = await connect(client, alpn)
+    assert await ask_version(streams) == b"HTTP/1.1 200 OK"
+    assert client.reports == []
+    streams[1].close()
+    await streams[1].wait_closed()
+
+
+async def test_a_listener_of_http_1_alone_serves_clients_that_know_both(start: Start) -> None:
+    """For kubectl, which would else need a real control plane to look at a run."""
+    client = await start(listeners=[Listener("127.0.0.1", http1_only=True)])
+    streams = await connect(client, ["h2", "http/1.1"])
+    assert streams[1].get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+    assert await ask_version(streams) == b"HTTP/1.1 200 OK"
+    streams[1].close()
+    await streams[1].wait_closed()
+
+
+async def test_tls_older_than_1_2_is_refused(start: Start) -> None:
+    """As kube-apiserver does: what cannot talk to a cluster must not talk to the imitation."""
+    client = await start()
+    context = trust(client.server)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    host, port = client.server.addresses[0].split(":")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection(host, int(port), ssl=context)
+
+
+async def test_a_quiet_connection_is_closed_after_the_idle_timeout_and_not_before(start: Start) -> None:
+    """Closed early, it would be the server that broke the flow, not the path."""
+    client = await start(timers=Timers(idle_timeout_seconds=0.5))
+    loop = asyncio.get_running_loop()
+    reader, writer = await connect(client, ["http/1.1"])
+    for _ in range(3):
+        await ask_version((reader, writer))
+        await asyncio.sleep(0.3)
+    await ask_version((reader, writer))
+    began = loop.time()
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    assert loop.time() - began >= 0.45
+    writer.close()
+
+
+async def test_the_idle_timeout_does_not_end_a_quiet_watch(start: Start) -> None:
+    """Watches are quiet for hours; an idle timeout is for connections without a request."""
+    client = await start(timers=Timers(idle_timeout_seconds=0.2))
+    async with client.watch("timeoutSeconds=1") as response:
+        assert await response.read() == b""
+    [report] = await client.reports.of("watch-ended", 1)
+    assert report["reason"] == "timeout"
+
+
+async def test_a_port_in_use_is_an_error(start: Start) -> None:
+    """Two servers on one port would share the clients between them."""
+    client = await start()
+    port = int(client.server.addresses[0].split(":")[1])
+    with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
+        await start(listeners=[Listener("127.0.0.1", port)])
+    with socket.create_connection(("127.0.0.1", port)):
+        pass
