@@ -30,7 +30,7 @@ DEADLINE_SECONDS = 10.0
 DEADLINE_FLOOR_SECONDS = 1.0
 FAULT_AFTER_SECONDS = 2.0
 """From the last packet of the control touch to the fault."""
-SETTLE_SECONDS = 0.25
+SETTLE_SECONDS = 0.15
 """Real time, whatever the scale: how long the kernels' delayed acknowledgements may take after the control touch."""
 MOST_ROUNDING = 0.2
 SERVER_KEEPALIVE_SECONDS = 180.0
@@ -61,8 +61,7 @@ def make(choice: Choice) -> tuple[CellPlan, ...]:
     for repeat in range(1, choice.repeat + 1):
         for scenario in choice.scenarios:
             path = choice.paths[scenario.path]
-            for control in Control:
-                cells.append(_control(control, scenario, path, choice, repeat))
+            cells += [_control(control, scenario, path, choice, repeat) for control in Control]
             for stack in choice.stacks:
                 cells += [_cell(stack, profile, scenario, path, choice, repeat) for profile in choice.profiles]
     return tuple(cells)
@@ -82,7 +81,9 @@ def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> 
         wave: list[CellPlan] = []
         used = 0.0
         for cell in sorted(by_repeat[repeat], key=lambda cell: -cell.timing.length_seconds):
-            if wave and (used + cell.memory_mib > memory_mib * MEMORY_SHARE or (jobs is not None and len(wave) >= jobs)):
+            if wave and (
+                used + cell.memory_mib > memory_mib * MEMORY_SHARE or (jobs is not None and len(wave) >= jobs)
+            ):
                 result.append(wave)
                 wave, used = [], 0.0
             wave.append(cell)
@@ -120,14 +121,16 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
     keepalive = _server_keepalive(scenario, path)
     return Timing(
         scale=scale,
-        idle_timeout_seconds=None if path.idle_timeout_seconds is None else float(max(1, round(path.idle_timeout_seconds / scale))),
+        idle_timeout_seconds=None
+        if path.idle_timeout_seconds is None
+        else float(max(1, round(path.idle_timeout_seconds / scale))),
         end_delay_seconds=path.end_delay_seconds / scale,
         gap_seconds=scenario.gap_seconds / scale,
         quiet_seconds=None if scenario.quiet_seconds is None else scenario.quiet_seconds / scale,
         window_seconds=scenario.window_seconds / scale,
         deadline_seconds=max(DEADLINE_FLOOR_SECONDS, deadline_seconds / scale),
         scaled_deadline_seconds=deadline_seconds / scale,
-        fault_after_seconds=max(SETTLE_SECONDS, FAULT_AFTER_SECONDS / scale),
+        fault_after_seconds=max(SETTLE_SECONDS + 0.05, FAULT_AFTER_SECONDS / scale),
         server_keepalive_idle_seconds=None
         if keepalive is ServerKeepalive.OFF
         else float(max(1, round(SERVER_KEEPALIVE_SECONDS / scale))),
@@ -137,9 +140,13 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
 def detection_seconds(settings: Settings) -> float | None:
     """How long TCP keepalive with these numbers takes to give up a dead, idle flow; None without numbers.
 
-    With a user timeout the kernel gives up at the first probe that is due once one probe is out and the timeout is over.
+    With a user timeout the kernel gives up when a probe is due, one is out already and the timeout is over.
     """
-    idle, interval, count = settings.keepalive_idle_seconds, settings.keepalive_interval_seconds, settings.keepalive_count
+    idle, interval, count = (
+        settings.keepalive_idle_seconds,
+        settings.keepalive_interval_seconds,
+        settings.keepalive_count,
+    )
     if idle is None or interval is None or count is None:
         return None
     if settings.user_timeout_seconds is None:
@@ -159,11 +166,16 @@ def not_scalable(stack: Stack, profile: Profile, scenario: Scenario, path: Path,
         ("keepalive gives up", detection_seconds(profile.settings), detection_seconds(settings)),
         ("keepalive's first probe", profile.settings.keepalive_idle_seconds, settings.keepalive_idle_seconds),
         ("the watch timeout", profile.settings.watch_timeout_seconds, settings.watch_timeout_seconds),
-        ("the path's idle timeout", path.idle_timeout_seconds, timing(scenario, path, scale, DEADLINE_SECONDS).idle_timeout_seconds),
+        (
+            "the path's idle timeout",
+            path.idle_timeout_seconds,
+            timing(scenario, path, scale, DEADLINE_SECONDS).idle_timeout_seconds,
+        ),
     ]
     for what, true, rounded in pairs:
         if true is not None and rounded is not None and abs(rounded * scale - true) > MOST_ROUNDING * true + 1e-9:
-            return f"not scalable: {what} after {true:g} s, which whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
+            kept = f"whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
+            return f"not scalable: {what} after {true:g} s, which {kept}"
     true_length = timing(scenario, path, 1.0, DEADLINE_SECONDS).length_seconds
     for timer in stack.timers:
         if timer.seconds <= true_length and any(fnmatchcase(profile.name, pattern) for pattern in timer.profiles):

@@ -77,17 +77,22 @@ def schedule_of(expression: str) -> IntervalTrigger | CronTrigger:
             return CronTrigger.from_crontab(expression, timezone=UTC)
         except ValueError as error:
             raise UsageError(
-                f"not a schedule: {expression!r}: {error}", advice="give seconds (600) or a cron expression ('*/10 * * * *')"
+                f"not a schedule: {expression!r}: {error}",
+                advice="give seconds (600) or a cron expression ('*/10 * * * *')",
             ) from error
     if not 0 < seconds < 10 * 365 * 86400:
-        raise UsageError(f"not an interval: {expression!r}", advice="give a positive number of seconds, for example 600")
+        raise UsageError(
+            f"not an interval: {expression!r}", advice="give a positive number of seconds, for example 600"
+        )
     return IntervalTrigger(seconds=seconds, timezone=UTC)
 
 
 class Updater:
     """Touches triggers through one API server. Not thread-safe: belongs to one event loop."""
 
-    def __init__(self, api: ApiServer, emit: Callable[[Entry], None], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self, api: ApiServer, emit: Callable[[Entry], None], *, deadline_seconds: float = DEADLINE_SECONDS
+    ) -> None:
         self._api = api
         self._emit = emit
         self.deadline_seconds = deadline_seconds
@@ -127,7 +132,14 @@ class Updater:
         try:
             answer = await self._request("PATCH", path, {"data": {"nonce": nonce}}, "application/merge-patch+json")
         except (OSError, HTTPError, HTTPException, ValueError) as error:
-            touched = Touched(t=time.monotonic(), cell=cell, role=role, nonce=nonce, sent=began, error=f"{type(error).__name__}: {error}")
+            touched = Touched(
+                t=time.monotonic(),
+                cell=cell,
+                role=role,
+                nonce=nonce,
+                sent=began,
+                error=f"{type(error).__name__}: {error}",
+            )
         else:
             failed = answer.status != 200
             touched = Touched(
@@ -210,7 +222,11 @@ class Updater:
         """Touches by schedule (see ``schedule_of``) until ``close``. A round still waiting is never overtaken."""
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._scheduler.add_job(
-            partial(self.round, trigger, watchers), schedule_of(expression), max_instances=1, coalesce=True, misfire_grace_time=None
+            partial(self.round, trigger, watchers),
+            schedule_of(expression),
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
         )
         self._scheduler.start()
 
@@ -225,8 +241,14 @@ class Updater:
 
     def _blocking_request(self, method: str, path: str, body: dict[str, Any], content_type: str) -> _Answer:
         # Far longer than the deadline: an update that is slow must be seen to be slow, not be cut off.
-        connection = HTTPSConnection(self._api.host, self._api.port, ssl_context=self._tls, timeout=6 * self.deadline_seconds + 10)
-        headers = {"Authorization": f"Bearer {self._api.token}", "Content-Type": content_type, "Accept": "application/json"}
+        connection = HTTPSConnection(
+            self._api.host, self._api.port, ssl_context=self._tls, timeout=6 * self.deadline_seconds + 10
+        )
+        headers = {
+            "Authorization": f"Bearer {self._api.token}",
+            "Content-Type": content_type,
+            "Accept": "application/json",
+        }
         try:
             connection.connect()
             sent = time.monotonic()

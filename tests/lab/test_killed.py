@@ -114,7 +114,7 @@ def network_namespaces(pids: Iterator[int] | list[int]) -> set[str]:
     found = set()
     for pid in pids:
         try:
-            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+            found.add(str(Path(f"/proc/{pid}/ns/net").readlink()))
         except OSError:
             continue
     return found

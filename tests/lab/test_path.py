@@ -96,7 +96,11 @@ async def scene(scenario: str, keepalive: bool, quiet: float) -> dict[str, Any]:
             f"{e.link} {e.direction}" for e in seen if isinstance(e, Packet) and "R" in e.flags and e.port == port
         ),
         "touch on links": sorted(
-            {e.link for e in seen if isinstance(e, Packet) and e.port == port and e.direction == "to-client" and e.length == 9}
+            {
+                e.link
+                for e in seen
+                if isinstance(e, Packet) and e.port == port and e.direction == "to-client" and e.length == 9
+            }
         ),
         "cut": None if flows is None else [flow.port == port for flow in flows],
     }

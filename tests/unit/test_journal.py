@@ -24,7 +24,20 @@ def planned() -> list[Planned]:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     """A published run is judged again from this file alone."""
-    records = [*planned(), Packet(t=1.5, cell="a/b/c#1", link="client", direction="to-client", port=1, flags="R", seq=2**32 - 1, ack=0, length=0)]
+    records = [
+        *planned(),
+        Packet(
+            t=1.5,
+            cell="a/b/c#1",
+            link="client",
+            direction="to-client",
+            port=1,
+            flags="R",
+            seq=2**32 - 1,
+            ack=0,
+            length=0,
+        ),
+    ]
     with journal.Journal(tmp_path) as kept:
         for record in records:
             kept.append(record)

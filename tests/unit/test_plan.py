@@ -54,7 +54,10 @@ def test_every_scenario_brings_its_controls_in_every_repeat() -> None:
     cells = plan.make(choice(repeat=2))
     controls = {(cell.id.scenario, cell.id.repeat, cell.control) for cell in cells if cell.control}
     assert controls == {
-        (scenario, repeat, control) for scenario in ("azure-slb", "gcp-vpc", "control") for repeat in (1, 2) for control in Control
+        (scenario, repeat, control)
+        for scenario in ("azure-slb", "gcp-vpc", "control")
+        for repeat in (1, 2)
+        for control in Control
     }
 
 
@@ -62,7 +65,9 @@ def test_scale_12_keeps_what_keepalive_does() -> None:
     """The README's run is scaled by 12; its verdicts must be those of true time."""
     settings = plan.effective(CATALOG.profiles["tcp-keepalive"].settings, 12)
     assert (settings.keepalive_idle_seconds, settings.keepalive_interval_seconds, settings.keepalive_count) == (2, 1, 3)
-    assert plan.detection_seconds(settings) == 5 == plan.detection_seconds(CATALOG.profiles["tcp-keepalive"].settings) / 12  # type: ignore[operator]
+    assert (
+        plan.detection_seconds(settings) == 5 == plan.detection_seconds(CATALOG.profiles["tcp-keepalive"].settings) / 12
+    )  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("scale", "scalable"), [(1, True), (10, True), (12, True), (30, False), (60, False)])
@@ -80,7 +85,11 @@ def test_a_scale_that_whole_seconds_would_falsify_is_refused(scale: float, scala
 def test_a_built_in_timer_that_true_time_would_reach_cannot_be_scaled() -> None:
     """A library's own 300 s timeout decides a true cell of 390 s, and never fires in one of 33 s."""
     timed = stack(timers=(Timer(name="total timeout", seconds=300, profiles=("def*",), source="its source"),))
-    cells = {(cell.id.profile, cell.id.scenario): cell for cell in plan.make(choice(stacks=[timed], scale=12)) if not cell.control}
+    cells = {
+        (cell.id.profile, cell.id.scenario): cell
+        for cell in plan.make(choice(stacks=[timed], scale=12))
+        if not cell.control
+    }
     assert cells["default", "azure-slb"].skip is not None
     assert "total timeout" in cells["default", "azure-slb"].skip.reason  # type: ignore[union-attr]
     assert cells["tcp-keepalive", "azure-slb"].skip is None
@@ -92,7 +101,11 @@ def test_a_built_in_timer_that_true_time_would_reach_cannot_be_scaled() -> None:
 def test_user_timeout_gives_up_at_the_first_probe_due_after_it() -> None:
     """With TCP_USER_TIMEOUT the kernel no longer counts probes (tcp_timer.c): 30 + 10 s here, not 60."""
     settings = Settings(
-        keepalive=True, keepalive_idle_seconds=30, keepalive_interval_seconds=10, keepalive_count=3, user_timeout_seconds=20
+        keepalive=True,
+        keepalive_idle_seconds=30,
+        keepalive_interval_seconds=10,
+        keepalive_count=3,
+        user_timeout_seconds=20,
     )
     assert plan.detection_seconds(settings) == 40
     assert plan.detection_seconds(settings.model_copy(update={"user_timeout_seconds": 45.0})) == 50

@@ -1,1 +1,1 @@
-"""A run, from the user's options to results: plan, stage, journal, judge. Import ``run`` from ``watcher.runner.run``."""
+"""A run, from the user's options to results: plan, stage, journal, judge. It begins in ``watcher.runner.run``."""

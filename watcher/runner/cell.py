@@ -1,9 +1,8 @@
-"""One cell, from its namespaces to its last piece of evidence. Everything seen goes to the journal; nothing is judged."""
+"""One cell, from its namespaces to its last piece of evidence. All that is seen is journaled, nothing is judged."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import sys
@@ -36,6 +35,9 @@ CONTROL_SECONDS = 30.0
 """How long the control touch may take to be observed, and the link to fall quiet after it."""
 LOOK_BEFORE_SECONDS = 0.15
 """How long before the touch the path's kernel is asked what it knows."""
+MOST_COMPLAINTS = 1_000
+"""Of one program's ``ended`` and ``error`` lines in the journal: some libraries try again without a pause, hundreds of
+times a second. The program's own output is kept beside it."""
 GRACE_SECONDS = 1.0
 """How long a cell that is decided stays open, for the last packets."""
 
@@ -70,6 +72,7 @@ class CellRun:
         self._watching = asyncio.Event()
         self._exited = asyncio.Event()
         self._memory: float | None = None
+        self._complaints = 0
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -99,6 +102,7 @@ class CellRun:
                 await asyncio.to_thread(self._make_path)
             self._path = LabPath(self._plan, self._network, self._folder, self._lab.emit)
         await self._lab.updater.create(self._trigger)
+        (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
         (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig()))
 
     def _make_path(self) -> None:
@@ -114,7 +118,7 @@ class CellRun:
         settled = await self._control_touch()
         if settled is None:
             return
-        await self._look_at_sockets("watching")
+        self._tasks.append(asyncio.create_task(self._look_at_sockets("watching")))
         timing = self._plan.timing
         due = settled.l0 + timing.touch_after_seconds
         with self._lab.gate.touch_at(due):
@@ -148,14 +152,15 @@ class CellRun:
         if self._path is None:
             return Settled(t=time.monotonic(), cell=self._cell, l0=seen_at)
         until = seen_at + CONTROL_SECONDS
+        quiet_from = seen_at
         while True:
-            await asyncio.sleep(SETTLE_SECONDS)
+            await _sleep_until(quiet_from + SETTLE_SECONDS)
             self._path.drain()
             carried = {port: at for port, at in self._path.last_payload.items() if at >= touched.sent}
             if not carried:
                 raise LabFailure("the control touch was observed, but no packet on the path carried it")
             port = max(carried, key=lambda port: carried[port])
-            l0 = self._path.last_packet[port]
+            l0 = quiet_from = self._path.last_packet[port]
             if time.monotonic() - l0 >= SETTLE_SECONDS:
                 return Settled(t=time.monotonic(), cell=self._cell, l0=l0, port=port)
             if time.monotonic() > until:
@@ -194,7 +199,14 @@ class CellRun:
             lambda: probe(VIRTUAL_ADDRESS, VIRTUAL_PORT, self._lab.api.ca_pem, self._plan.timing.deadline_seconds),
         )
         self._lab.emit(
-            Probed(t=time.monotonic(), cell=self._cell, port=result.port, ok=result.ok, seconds=result.seconds, error=result.error)
+            Probed(
+                t=time.monotonic(),
+                cell=self._cell,
+                port=result.port,
+                ok=result.ok,
+                seconds=result.seconds,
+                error=result.error,
+            )
         )
 
     async def _spawn(self) -> None:
@@ -204,10 +216,15 @@ class CellRun:
         else:
             arguments = self._lab.launches[plan.id.stack].arguments
         environment = {
-            **{name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ},
+            **{name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ},
             "HOME": str(self._scratch),
+            "TMPDIR": str(self._scratch),
             **contract.environment(
-                plan.effective, plan.id.profile, str(self._scratch / "kubeconfig"), self._trigger.namespace, self._trigger.name
+                plan.effective,
+                plan.id.profile,
+                str(self._scratch / "kubeconfig"),
+                self._trigger.namespace,
+                self._trigger.name,
             ),
         }
         namespace = self._network.client.path if self.on_path else None
@@ -230,6 +247,10 @@ class CellRun:
         except contract.Violation as violation:
             self._violation(str(violation))
             return
+        if record.event in ("ended", "error"):
+            self._complaints += 1
+            if self._complaints > MOST_COMPLAINTS:
+                return
         self._lab.emit(record)
         if record.event == "watching":
             self._watching.set()
@@ -272,13 +293,21 @@ class CellRun:
     def _kubeconfig(self) -> dict[str, Any]:
         """As JSON, which every YAML reader reads too."""
         host, port = (VIRTUAL_ADDRESS, VIRTUAL_PORT) if self.on_path else (API_ADDRESS, API_PORT)
-        authority = base64.b64encode(self._lab.api.ca_pem.encode()).decode()
+        # By file: given as data, libraries write it to temporary files of their own and leave them behind.
+        authority = str(self._scratch / "ca.pem")
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "lab",
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": self._trigger.namespace}}],
-            "clusters": [{"name": "lab", "cluster": {"server": f"https://{host}:{port}", "certificate-authority-data": authority}}],
+            "contexts": [
+                {"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": self._trigger.namespace}}
+            ],
+            "clusters": [
+                {
+                    "name": "lab",
+                    "cluster": {"server": f"https://{host}:{port}", "certificate-authority": authority},
+                }
+            ],
             "users": [{"name": "lab", "user": {"token": self._lab.api.token}}],
         }
 

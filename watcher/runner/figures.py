@@ -1,4 +1,4 @@
-"""A run's own speed: how soon the lab stood, how long starting took, how much the whole cost beyond its longest cell."""
+"""A run's own speed: how soon the lab stood, how long starting took, what all cost beyond the longest cell."""
 
 from __future__ import annotations
 

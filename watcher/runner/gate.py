@@ -45,10 +45,15 @@ class Gate:
     async def start(self) -> AsyncIterator[None]:
         """Holds a starting slot, entered when no touch is near."""
         async with self._slots:
-            until = time.monotonic() + MOST_HOLD_SECONDS
-            while (wait := self._hold(time.monotonic())) > 0 and time.monotonic() < until:
-                await asyncio.sleep(min(wait, 0.2))
+            await self._quiet()
             yield
+
+    async def _quiet(self) -> None:
+        """Waits from gap to gap until no touch is near, but never for longer than ``MOST_HOLD_SECONDS``."""
+        began = now = time.monotonic()
+        while (wait := min(self._hold(now), began + MOST_HOLD_SECONDS - now)) > 0:
+            await asyncio.sleep(wait)
+            now = time.monotonic()
 
     def _hold(self, now: float) -> float:
         near = [due for due in self._touches if due - HOLD_BEFORE_SECONDS <= now <= due + HOLD_AFTER_SECONDS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -63,7 +64,9 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
 
 def _begin(options: RunOptions, catalog: Catalog) -> _Run:
     if options.control_plane not in CONTROL_PLANES:
-        raise UsageError(f"unknown control plane {options.control_plane!r}", advice=f"one of {', '.join(CONTROL_PLANES)}")
+        raise UsageError(
+            f"unknown control plane {options.control_plane!r}", advice=f"one of {', '.join(CONTROL_PLANES)}"
+        )
     stacks = [catalog.stacks[name] for name in catalog.select_stacks(options.stacks)]
     scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
     not_built = {
@@ -135,13 +138,20 @@ def _new_folder(output: Path | None) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", advice="give --output a folder that is new or empty")
     if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} already holds a run or other files", advice="go on with that run by --resume, or name another --output")
+        raise UsageError(
+            f"{folder} already holds a run or other files",
+            advice="go on with that run by --resume, or name another --output",
+        )
     if folder.absolute().is_relative_to("/run"):
-        raise UsageError(f"{folder} is under /run, which the lab hides from itself", advice="name an --output elsewhere")
+        raise UsageError(
+            f"{folder} is under /run, which the lab hides from itself", advice="name an --output elsewhere"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make {folder}: {error.strerror}", advice="name an --output that you may write to") from error
+        raise UsageError(
+            f"cannot make {folder}: {error.strerror}", advice="name an --output that you may write to"
+        ) from error
     return folder
 
 
@@ -149,7 +159,10 @@ def _launches(catalog: Catalog, stacks: Iterable[str]) -> dict[str, Launch]:
     launches = {}
     for name in stacks:
         if name not in catalog.stacks:
-            raise UsageError(f"stack {name!r} of this run is not in the catalog any more", advice="give its folder again with --client")
+            raise UsageError(
+                f"stack {name!r} of this run is not in the catalog any more",
+                advice="give its folder again with --client",
+            )
         found = catalog.stacks[name]
         places = {
             "environment": str(environment.environment_for(found.folder, found.build)),
@@ -179,7 +192,8 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
     failure: LabError | None = None
     stage = sandbox.start([*_python(), "-m", "watcher.runner.inside"], log)
     try:
-        assert stage.stdin is not None and stage.stdout is not None
+        assert stage.stdin is not None
+        assert stage.stdout is not None
         with journal.Journal(this.folder) as kept, Reporter(console, this.cells, os.cpu_count() or 1) as reporter:
             _send(stage, order)
             for line in stage.stdout:
@@ -198,7 +212,9 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
         _end(stage)
     if status != 0:
         what = failure.message if failure is not None else f"the lab ended early (status {status})"
-        raise LabFailure(what, advice=f"its log: {log}; finished cells are kept: --resume --output {this.folder} goes on")
+        raise LabFailure(
+            what, advice=f"its log: {log}; finished cells are kept: --resume --output {this.folder} goes on"
+        )
 
 
 def _send(stage: subprocess.Popen[bytes], order: Order) -> None:
@@ -214,10 +230,8 @@ def _end(stage: subprocess.Popen[bytes]) -> None:
     """Ends the sandbox by closing the pipe it lives by; kills ``unshare`` if that should not be enough."""
     for pipe in (stage.stdin, stage.stdout):
         if pipe is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
     try:
         stage.wait(timeout=10)
     except subprocess.TimeoutExpired:

@@ -10,7 +10,9 @@ from watcher.lab import packets
 CLIENT = bytes((10, 16, 0, 6))
 
 
-def frame(source: bytes, destination: bytes, sport: int, dport: int, flags: int, payload: bytes = b"", pad: bytes = b"") -> bytes:
+def frame(
+    source: bytes, destination: bytes, sport: int, dport: int, flags: int, payload: bytes = b"", pad: bytes = b""
+) -> bytes:
     tcp = dpkt.tcp.TCP(sport=sport, dport=dport, seq=7, ack=9, flags=flags, off=5, data=payload)
     ip = dpkt.ip.IP(src=source, dst=destination, p=6, data=tcp, len=20 + len(tcp))
     return bytes(dpkt.ethernet.Ethernet(data=ip, type=0x0800)) + pad
@@ -19,7 +21,9 @@ def frame(source: bytes, destination: bytes, sport: int, dport: int, flags: int,
 def test_reads_both_directions_and_counts_only_payload() -> None:
     """Padding of short frames taken for payload would turn every ACK into data."""
     ack = packets.read(frame(CLIENT, b"\x0a\x60\0\1", 40000, 443, dpkt.tcp.TH_ACK, pad=b"\0" * 6), CLIENT)
-    data = packets.read(frame(b"\x0a\x60\0\1", CLIENT, 443, 40000, dpkt.tcp.TH_ACK | dpkt.tcp.TH_PUSH, b"hello"), CLIENT)
+    data = packets.read(
+        frame(b"\x0a\x60\0\1", CLIENT, 443, 40000, dpkt.tcp.TH_ACK | dpkt.tcp.TH_PUSH, b"hello"), CLIENT
+    )
     assert ack is not None
     assert data is not None
     assert (ack.direction, ack.port, ack.flags, ack.length, ack.next_seq) == ("to-server", 40000, "A", 0, 7)
