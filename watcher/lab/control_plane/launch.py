@@ -23,9 +23,11 @@ READY_SECONDS = 30.0
 LOG = "control-plane.log"
 
 # kube-apiserver's own timers, in true seconds; the embedded one's are divided by the scale.
-SERVER_KEEPALIVE_SECONDS = (180.0, 180.0)
+SERVER_KEEPALIVE_SECONDS = (180.0, 15.0)
+"""Idle, and the interval that Go keeps when only the idle time is given (net.KeepAliveConfig)."""
 BOOKMARK_SECONDS = 61.0
 BOOKMARK_LEAD_SECONDS = 2.0
+FRESHNESS_SECONDS = 3.0
 WATCH_SECONDS = (1800.0, 3600.0)
 IDLE_SECONDS = 90.0
 
@@ -145,5 +147,6 @@ def _arguments(scale: float, certificate: Path, key: Path, token: Path) -> list[
         f"--bookmark-interval={BOOKMARK_SECONDS / scale:g}",
         f"--bookmark-lead={BOOKMARK_LEAD_SECONDS / scale:g}",
         "--watch-timeout=" + "-".join(f"{seconds / scale:g}" for seconds in WATCH_SECONDS),
+        f"--freshness={FRESHNESS_SECONDS / scale:g}",
         f"--idle-timeout={IDLE_SECONDS / scale:g}",
     ]
