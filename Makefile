@@ -14,8 +14,10 @@ help: ## this text
 setup: ## system tools, .venv with the watcher command, the environments of the client libraries
 	@tools/setup.sh
 
+# The seven scenarios of the README with the profiles that tell the most. `watcher run` alone is everything, in true time.
 matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (ARGS='…' adds arguments)
-	$(bin)/watcher run --scale 12 $(ARGS)
+	$(bin)/watcher run --scale 12 --profiles default,tcp-keepalive,read-timeout \
+		--scenarios control,azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb,gcp-vpc,blackhole $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	$(bin)/ruff check

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from types import MappingProxyType, UnionType
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -235,6 +235,6 @@ def _keys(model: type[BaseModel], location: tuple[str | int, ...]) -> Iterator[s
 
 def _table(annotation: Any) -> type[BaseModel] | None:
     """The model inside ``Model``, ``Model | None`` or ``tuple[Model, ...]``."""
-    if isinstance(annotation, type) and not isinstance(annotation, UnionType) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_table, get_args(annotation))), None)

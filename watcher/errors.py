@@ -33,7 +33,9 @@ class UnknownName(UsageError):
         known = sorted(known)
         nearest = get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        super().__init__(f"unknown {kind} {name!r}", advice=f"{hint}`watcher list {kind}s` shows all: {', '.join(known)}")
+        super().__init__(
+            f"unknown {kind} {name!r}", advice=f"{hint}`watcher list {kind}s` shows all: {', '.join(known)}"
+        )
         self.kind = kind
         self.name = name
         self.nearest = nearest[0] if nearest else None

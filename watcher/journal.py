@@ -40,12 +40,14 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def find(run: Path) -> Path:
-    """The journal of a run's folder (or the file itself), plain or compressed. Raises UsageError where there is none."""
+    """The journal of a run's folder (or the file itself), plain or compressed. Raises UsageError if there is none."""
     candidates = [run] if run.is_file() else [run / NAME, run / f"{NAME}.gz"]
     for candidate in candidates:
         if candidate.is_file():
@@ -77,7 +79,7 @@ def started(records: Iterable[Record]) -> RunStarted | None:
 
 
 def unfinished(records: Iterable[Record]) -> list[Planned]:
-    """The planned cells that were neither closed nor to be skipped, in their order: what a resumed run still has to do."""
+    """The planned cells that were neither closed nor to be skipped, in order: what a resumed run still has to do."""
     planned: dict[str, Planned] = {}
     for record in records:
         if isinstance(record, Planned):

@@ -60,7 +60,9 @@ class Settings(Value):
     def _keepalive_is_whole(self) -> Settings:
         numbers = (self.keepalive_idle_seconds, self.keepalive_interval_seconds, self.keepalive_count)
         if any(number is not None for number in numbers) and not all(number is not None for number in numbers):
-            raise ValueError("keepalive needs all of keepalive_idle_seconds, keepalive_interval_seconds, keepalive_count")
+            raise ValueError(
+                "keepalive needs all of keepalive_idle_seconds, keepalive_interval_seconds, keepalive_count"
+            )
         if numbers[0] is not None and not self.keepalive:
             raise ValueError("keepalive numbers need keepalive = true")
         return self
@@ -110,7 +112,9 @@ class Path(Value):
     @model_validator(mode="after")
     def _ending_fits(self) -> Path:
         if (self.idle_timeout_seconds is None) != (self.ending is Ending.NEVER):
-            raise ValueError("a path with idle_timeout_seconds needs an ending other than 'never', and the other way round")
+            raise ValueError(
+                "a path with idle_timeout_seconds needs an ending other than 'never', and the other way round"
+            )
         return self
 
 

@@ -130,7 +130,7 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
         window_seconds=scenario.window_seconds / scale,
         deadline_seconds=max(DEADLINE_FLOOR_SECONDS, deadline_seconds / scale),
         scaled_deadline_seconds=deadline_seconds / scale,
-        fault_after_seconds=max(SETTLE_SECONDS + 0.05, FAULT_AFTER_SECONDS / scale),
+        fault_after_seconds=max(SETTLE_SECONDS + 0.01, FAULT_AFTER_SECONDS / scale),
         server_keepalive_idle_seconds=None
         if keepalive is ServerKeepalive.OFF
         else float(max(1, round(SERVER_KEEPALIVE_SECONDS / scale))),

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from watcher.model import CellPlan, StackResult, ScenarioResult, Touch, Value
+from watcher.model import CellPlan, ScenarioResult, StackResult, Touch, Value
 
 Direction = Literal["to-client", "to-server"]
 Link = Literal["client", "server"]

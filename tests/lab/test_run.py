@@ -105,7 +105,12 @@ def test_a_liar_is_not_believed(kind: str, scenario: str, ran: dict[str, Future[
 
 def test_an_exit_with_status_0_is_a_death(ran: dict[str, Future[Ran]]) -> None:
     """A controller that has ended sees nothing, however politely it left."""
-    assert ran["mutants"].result().cell("mutant-exits-zero", "control").verdict == "died"
+    assert ran["mutants"].result().cell("mutant-exits-zero", "blackhole").verdict == "died"
+
+
+def test_ending_a_healthy_watch_is_a_false_abort(ran: dict[str, Future[Ran]]) -> None:
+    """A client that gives up on a quiet but healthy connection does so in production every quiet night."""
+    assert ran["mutants"].result().cell("mutant-exits-zero", "control").verdict == "false-abort"
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def config_maps(server: Server) -> dict[str, dict[str, str]]:
     from watcher.lab.control_plane.objects import CONFIG_MAPS
 
     return {
-        version.name: version.object.get("data", {})
-        for version in server.store.list(CONFIG_MAPS).versions
+        version.name: version.value.get("data", {})
+        for version in server.store.versions(CONFIG_MAPS)
         if version.namespace == TRIGGER.namespace
     }
 

@@ -14,7 +14,18 @@ from watcher.records import FlowKey
 
 _TCP = 6
 # enum tcp_conntrack in linux/netfilter/nf_conntrack_tcp.h
-_STATES = tuple("NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2".split())
+_STATES = (
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+)
 
 
 def flows(namespace: Namespace, client_address: str) -> tuple[FlowKey, ...]:

@@ -23,7 +23,7 @@ from watcher.judge.results import results_of
 from watcher.lab import sandbox
 from watcher.model import CellPlan, Results, ScenarioResult, StackResult
 from watcher.programs import environment
-from watcher.records import RECORD, Entry, LabError, Planned, RunEnded, RunStarted
+from watcher.records import RECORD, LabError, Planned, Record, RunEnded, RunStarted
 from watcher.runner.figures import Figures
 from watcher.runner.options import RunOptions
 from watcher.runner.order import Launch, Order
@@ -198,7 +198,7 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
             _send(stage, order)
             for line in stage.stdout:
                 kept.append_line(line.rstrip(b"\n"))
-                record: Entry = RECORD.validate_json(line)
+                record: Record = RECORD.validate_json(line)
                 if isinstance(record, LabError) and record.cell is None:
                     failure = record
                 figures.see(record)

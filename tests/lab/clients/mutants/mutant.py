@@ -6,6 +6,7 @@ import signal
 import ssl
 import sys
 import time
+from collections.abc import Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,11 +14,12 @@ from urllib.parse import urlsplit
 NAME = os.environ["WATCHER_NAME"]
 
 
-def emit(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
+def emit(event: str, **fields: object) -> None:
+    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+    sys.stdout.flush()
 
 
-def nonces():
+def nonces() -> Iterator[str]:
     """Each nonce of the trigger, as an honest watch sees them; prints ``watching``."""
     kubeconfig = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
     cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
@@ -33,11 +35,11 @@ def nonces():
         yield json.loads(line)["object"]["data"]["nonce"]
 
 
-def observe(nonce):
+def observe(nonce: str) -> None:
     emit("observed", nonce=nonce, resourceVersion="1")
 
 
-def main(kind):
+def main(kind: str) -> None:
     if os.environ["WATCHER_PROFILE"] != "default":
         sys.exit(127)
     if kind == "stubborn":
@@ -45,7 +47,7 @@ def main(kind):
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     emit("started", library="none", version="1", runtime="CPython", settings={})
-    seen = []
+    seen: list[str] = []
     for nonce in nonces():
         observe(nonce)
         seen.append(nonce)
@@ -67,7 +69,8 @@ def main(kind):
             case "exits-zero":
                 sys.exit(0)
             case "garbage":
-                print("a program's own log line, where events belong", flush=True)
+                sys.stdout.write("a program's own log line, where events belong\n")
+                sys.stdout.flush()
             case "flood":
                 sys.stdout.buffer.write(b"x" * 10_000_000)
                 sys.stdout.flush()
