@@ -1,6 +1,6 @@
 # `make` alone explains. What CI runs is `make test`, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint matrix lock clean
+.PHONY: help setup test lint matrix bench lock clean
 
 bin := .venv/bin
 # More arguments for `watcher run`: make matrix ARGS='--stacks python-urllib3'
@@ -27,6 +27,9 @@ lint: setup ## ruff, mypy, import-linter
 
 test: lint ## lint, then all tests
 	$(bin)/pytest
+
+bench: setup ## speed and memory of the lab, the journal and the judge
+	$(bin)/python -m tests.bench
 
 lock: ## pin all dependencies again, at their newest
 	$(bin)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal \
