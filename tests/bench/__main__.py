@@ -64,10 +64,20 @@ def lab_start(folder: Path) -> Iterator[Figure]:
         assert isinstance(record, LabReady)
         ready.append(record.seconds)
         stage.communicate()
-        bare.append(seconds(lambda: subprocess.run(sandbox.command([sys.executable, "-c", "import watcher.runner.inside"]), check=True)))
+        bare.append(
+            seconds(
+                lambda: subprocess.run(
+                    sandbox.command([sys.executable, "-c", "import watcher.runner.inside"]), check=True
+                )
+            )
+        )
     yield Figure("lab ready, inside", median(ready), "s")
     yield Figure(
-        "lab ready, with the start of the sandbox", median(whole), "s", median(whole) / median(bare), "its imports alone"
+        "lab ready, with the start of the sandbox",
+        median(whole),
+        "s",
+        median(whole) / median(bare),
+        "its imports alone",
     )
 
 
