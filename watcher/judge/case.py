@@ -1,0 +1,174 @@
+"""A closed cell as the proofs and the verdict look at it: times, the client's flows, and which of them expired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from watcher.judge import flows
+from watcher.judge.facts import CellFacts
+from watcher.judge.flows import JITTER_SECONDS, Flow, Seen
+from watcher.model import CellPlan, Touch
+from watcher.records import Conntrack, Direction, Fault, Settled, Touched
+
+SILENCE_TOLERANCE_SECONDS = 0.05
+"""A flow's silence may fall this short of the idle timeout: conntrack counts in jiffies, captures jitter."""
+
+PROBE_SLACK_SECONDS = 1.0
+"""A flow from the probe's port is its own if it began this close to it: the port may be an old one of the client."""
+
+ALIVE_STATES = frozenset({"ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYN_SENT2"})
+"""Conntrack states of a flow that can carry data, or soon will."""
+
+
+class Incomplete(Exception):
+    """A record without which the cell cannot be judged is missing."""
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A flow that the path forgot: silent since ``since`` for the whole idle timeout, which was over at ``at``."""
+
+    flow: Flow
+    since: float
+    at: float
+
+
+class Case:
+    """Everything derived from the facts of one cell. Properties raise Incomplete where a record is missing."""
+
+    def __init__(self, facts: CellFacts, closed: float) -> None:
+        self.facts = facts
+        self.closed = closed
+
+    @property
+    def plan(self) -> CellPlan:
+        return self.facts.plan
+
+    @cached_property
+    def control(self) -> Touched:
+        return self._needed(self.facts.touch(Touch.CONTROL), "the control touch")
+
+    @cached_property
+    def touch(self) -> Touched:
+        return self._needed(self.facts.touch(Touch.TOUCH), "the touch")
+
+    @cached_property
+    def settled(self) -> Settled:
+        if self.facts.settled is None:
+            raise Incomplete("the end of the control touch (L0) was not recorded")
+        return self.facts.settled
+
+    @property
+    def l0(self) -> float:
+        return self.settled.l0
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """The client's flows; the probe's own are left out."""
+        return tuple(flow for flow in flows.flows(self.facts.packets) if not self._is_probe(flow))
+
+    @cached_property
+    def watch(self) -> Flow | None:
+        """The flow that carried the control touch."""
+        candidates = [flow for flow in self.flows if flow.port == self.settled.port]
+        return max(
+            (flow for flow in candidates if flow.first <= self.l0 + JITTER_SECONDS),
+            key=lambda flow: flow.first,
+            default=None,
+        )
+
+    @cached_property
+    def applied(self) -> Fault | None:
+        """The last time the lab applied a fault; that it says so proves nothing."""
+        return max((f for f in self.facts.faults if f.action == "apply"), key=lambda f: f.t, default=None)
+
+    @cached_property
+    def healed(self) -> float:
+        """When the fault was undone; the end of the cell if never."""
+        after = self.applied.t if self.applied is not None else self.closed
+        return min((f.t for f in self.facts.faults if f.action == "heal" and f.t >= after), default=self.closed)
+
+    @cached_property
+    def cut(self) -> tuple[Flow, ...]:
+        """The flows that the applied fault names and packets show established by then."""
+        if self.applied is None:
+            return ()
+        ports, by = {flow.port for flow in self.applied.flows}, self.applied.t
+        latest = {flow.port: flow for flow in self.flows if flow.port in ports and flow.first <= by}
+        return tuple(flow for flow in latest.values() if flow.established is not None and flow.established <= by)
+
+    @cached_property
+    def expired(self) -> tuple[Expired, ...]:
+        """Established flows that were silent on both links for the idle timeout before the touch, first one first."""
+        idle = self.plan.timing.idle_timeout_seconds
+        if idle is None:
+            return ()
+        found = []
+        for flow in self.flows:
+            if flow.established is None or flow.established > self.touch.sent:
+                continue
+            since = flow.silent_since(idle - SILENCE_TOLERANCE_SECONDS, self.touch.sent)
+            if since is not None:
+                found.append(Expired(flow, since, since + idle))
+        return tuple(sorted(found, key=lambda expired: expired.at))
+
+    @cached_property
+    def open_at_touch(self) -> tuple[Flow, ...]:
+        """Established client connections that, as far as the client can know, exist when the touch is sent."""
+        return tuple(flow for flow in self.flows if flow.open_at(self.touch.sent))
+
+    def longest_silence(self) -> float:
+        """Of the connections open at the touch, from L0 (or their own begin) to the touch."""
+        return max(
+            (
+                end - begin
+                for flow in self.open_at_touch
+                for begin, end in flow.silences(max(self.l0, flow.first), self.touch.sent)
+            ),
+            default=0.0,
+        )
+
+    @property
+    def conntrack(self) -> Conntrack | None:
+        """What the path's kernel knew just before the touch."""
+        return self.facts.conntrack.get("touch")
+
+    def conntrack_state(self, flow: Flow) -> str | None:
+        """The flow's state at the touch; None where the kernel had no entry. Raises Incomplete without a record."""
+        if self.conntrack is None:
+            raise Incomplete("conntrack at the touch was not recorded")
+        if any(other.port == flow.port and flow.first < other.first <= self.conntrack.t for other in self.flows):
+            return None  # an entry of this port belongs to a later connection
+        return next((entry.state for entry in self.conntrack.flows if entry.port == flow.port), None)
+
+    def known_alive(self, flow: Flow) -> bool:
+        """The path has an entry for the flow, or the flow began only after the kernel was asked."""
+        if self.conntrack is not None and flow.first > self.conntrack.t - JITTER_SECONDS:
+            return True
+        return self.conntrack_state(flow) in ALIVE_STATES
+
+    def path_resets(self, direction: Direction, until: float) -> list[tuple[Flow, Seen]]:
+        """Resets that the path itself made, towards one side."""
+        return [
+            (flow, packet)
+            for flow in self.flows
+            for packet in flow.packets
+            if packet.direction == direction and packet.sender == "path" and "R" in packet.flags and packet.t <= until
+        ]
+
+    def after_l0(self, t: float) -> float:
+        return round(t - self.l0, 3)
+
+    def _is_probe(self, flow: Flow) -> bool:
+        for probe in self.facts.probes:
+            begins = probe.t - probe.seconds - PROBE_SLACK_SECONDS
+            if probe.port == flow.port and begins <= flow.first <= probe.t + PROBE_SLACK_SECONDS:
+                return True
+        return False
+
+    @staticmethod
+    def _needed(touched: Touched | None, what: str) -> Touched:
+        if touched is None:
+            raise Incomplete(f"{what} was not recorded")
+        return touched

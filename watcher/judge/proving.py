@@ -1,0 +1,137 @@
+"""Whether a cell's fault happened, was prevented, or is unproven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from watcher.judge.case import SILENCE_TOLERANCE_SECONDS, Case, Incomplete
+from watcher.judge.flows import Flow
+from watcher.judge.keepalive import ANSWER_SECONDS, wakings
+from watcher.judge.proofs import PROOFS, Finding
+from watcher.records import Direction
+
+HAPPENED = "happened"
+NONE = "none"
+KEPT_BY_CLIENT = "prevented (kept alive by client)"
+KEPT_BY_SERVER = "prevented (kept alive by server)"
+KEPT_BY_BOTH = "prevented (kept alive by client and server)"
+REPLACED = "prevented (replaced)"
+CLOSED_BEFORE = "prevented (closed before the fault)"
+UNPROVEN = "unproven"
+
+
+@dataclass(frozen=True)
+class Proven:
+    """``kind`` is one of the words above; ``detail`` is what was seen, in plain words."""
+
+    kind: str
+    detail: str
+
+    @property
+    def valid(self) -> bool:
+        return self.kind != UNPROVEN
+
+
+def prove(case: Case) -> tuple[Proven, dict[str, Finding]]:
+    """The proof of the cell, and every finding by its name. Unknown names were refused when the plan was read."""
+    names = (*case.plan.proof.before, *case.plan.proof.after)
+    if not names:
+        return Proven(UNPROVEN, "the scenario names no proof"), {}
+    if case.facts.too_many_packets:
+        return Proven(UNPROVEN, "too many packets"), {}
+    findings: dict[str, Finding] = {}
+    try:
+        for name in names:
+            findings[name] = PROOFS[name](case)
+        failed = [f"{name}: {finding.seen}" for name, finding in findings.items() if not finding.holds]
+        if not failed:
+            return Proven(HAPPENED, "; ".join(finding.seen for finding in findings.values())), findings
+        return _prevented(case) or Proven(UNPROVEN, failed[0]), findings
+    except Incomplete as missing:
+        return Proven(UNPROVEN, str(missing)), findings
+
+
+def _prevented(case: Case) -> Proven | None:
+    if case.watch is None:
+        return None
+    idle = case.plan.fault == "idle-expiry" and case.plan.timing.idle_timeout_seconds is not None
+    if idle and case.watch in case.open_at_touch:
+        return _kept_alive(case, case.watch)
+    if case.expired:
+        return None
+    if not case.open_at_touch:
+        return _closed_before(case)
+    return _replaced(case) if idle else None
+
+
+def _closed_before(case: Case) -> Proven | None:
+    """The client's connections were over before the fault could take hold, by its own doing or at its own request."""
+    if case.plan.fault == "none":
+        if not PROOFS["no-fault"](case).holds:
+            return None
+        before = case.touch.sent
+    else:
+        before = case.applied.t if case.applied is not None else case.touch.sent
+    requested = case.plan.effective.watch_timeout_seconds is not None
+    last = None
+    for flow in case.flows:
+        if flow.established is None or flow.established > before:
+            continue
+        end = flow.client_end()
+        if end is None or end.t > before or end.by == "path" or (end.by == "server" and not requested):
+            return None
+        last = end if last is None or end.t > last.t else last
+    if last is None:
+        return None
+    who = "the client" if last.by == "client" else "the server, as asked,"
+    return Proven(CLOSED_BEFORE, f"{who} had closed it {case.after_l0(last.t):.1f} s after the last packet")
+
+
+def _kept_alive(case: Case, flow: Flow) -> Proven | None:
+    if not (_never_silent(case, flow) and case.known_alive(flow)):
+        return None
+    idle = case.plan.timing.idle_timeout_seconds
+    assert idle is not None
+    by_client, by_server = _acts(case, flow, "to-server"), _acts(case, flow, "to-client")
+    kind, acts = KEPT_BY_BOTH, sorted(by_client + by_server)
+    for kept_by, times in ((KEPT_BY_CLIENT, by_client), (KEPT_BY_SERVER, by_server)):
+        if all(end - begin < idle for begin, end in pairwise([case.l0, *times, case.touch.sent])):
+            kind, acts = kept_by, times
+            break
+    who = kind.removeprefix("prevented (").removesuffix(")")
+    every = [end - begin for begin, end in pairwise([case.l0, *acts]) if end - begin > ANSWER_SECONDS]
+    if not every:
+        return Proven(kind, f"{who}: never silent for {idle:g} s")
+    return Proven(kind, f"{who}: a packet every {median(every):.3g} s")
+
+
+def _acts(case: Case, flow: Flow, towards: Direction) -> list[float]:
+    """What one side sent of its own accord between L0 and the touch: data, or what broke a silence."""
+    woken = {waking.t for waking in wakings(flow, case.l0, case.touch.sent)}
+    return [
+        packet.t
+        for packet in flow.packets
+        if packet.direction == towards
+        and case.l0 < packet.t <= case.touch.sent
+        and packet.crossed
+        and (packet.length > 1 or packet.t in woken)
+    ]
+
+
+def _replaced(case: Case) -> Proven | None:
+    """Every connection open at the touch is a young one, and none of the earlier ones lasted until it was forgotten."""
+    for flow in case.open_at_touch:
+        if not (_never_silent(case, flow) and case.known_alive(flow)):
+            return None
+    youngest = max(case.open_at_touch, key=lambda flow: flow.first)
+    return Proven(REPLACED, f"replaced: a connection {case.touch.sent - youngest.first:.1f} s old at the touch")
+
+
+def _never_silent(case: Case, flow: Flow) -> bool:
+    """Packets that crossed the path came oftener than its idle timeout, up to the touch."""
+    idle = case.plan.timing.idle_timeout_seconds
+    assert idle is not None
+    silences = flow.silences(max(case.l0, flow.first), case.touch.sent, crossed=True)
+    return all(end - begin < idle + SILENCE_TOLERANCE_SECONDS for begin, end in silences)

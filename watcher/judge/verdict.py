@@ -1,0 +1,178 @@
+"""What became of one cell: the first verdict, in the order of ``Verdict``, that applies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from watcher.judge import wording
+from watcher.judge.case import Case, Incomplete
+from watcher.judge.ends import unasked_end
+from watcher.judge.proofs import Finding
+from watcher.judge.proving import NONE, UNPROVEN, Proven, prove
+from watcher.model import Control, Outcome, Verdict
+from watcher.records import Program, Touched
+
+UNSUPPORTED_STATUS = 127
+
+WINDOW_SHARE = 0.9
+"""A silent program is judged only if its window stayed open for about as long as planned."""
+
+
+class Cause(StrEnum):
+    """Why a cell that ran is invalid; its reason begins with one of these."""
+
+    LAB = "lab failure"
+    CONTROL_PLANE = "needs the real control plane"
+    NOT_WATCHING = "never observed the control touch"
+    INCOMPLETE = "incomplete record"
+    UPDATE = "failed update"
+    SLOW_UPDATE = "slow update"
+    UNPROVEN = "unproven"
+    SCALE = "not decidable at this scale"
+    NOT_SCALABLE = "not scalable"
+    CONTROL = "control failed"
+
+
+class Invalid(Exception):
+    """The cell says nothing about its client."""
+
+    def __init__(self, cause: Cause, detail: str | None = None) -> None:
+        super().__init__(cause.value if detail is None else f"{cause.value}: {detail}")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An outcome, and the findings of the proofs that were tried, by name."""
+
+    outcome: Outcome
+    findings: dict[str, Finding]
+
+
+def judge(case: Case) -> Judgement:
+    """The verdict on a closed cell. Never raises for what a journal holds or lacks."""
+    facts = case.facts
+    exited = facts.exited
+    if exited is not None and exited.status == UNSUPPORTED_STATUS and facts.started is None:
+        reason = f"ended with status {UNSUPPORTED_STATUS}: it cannot do this profile"
+        return Judgement(Outcome(verdict=Verdict.UNSUPPORTED, reason=reason, proof=NONE), {})
+    proven = Proven(UNPROVEN, "not tried")
+    findings: dict[str, Finding] = {}
+    try:
+        _sound(case)
+        if case.plan.control is Control.PERFECT:
+            proven = Proven(NONE, "not on a path")
+        else:
+            proven, findings = prove(case)
+        _updated(case)
+        if not proven.valid:
+            raise Invalid(Cause.UNPROVEN, proven.detail)
+        outcome = _decide(case, proven)
+    except Invalid as invalid:
+        outcome = Outcome(verdict=Verdict.INVALID, reason=str(invalid), proof=proven.kind)
+    except Incomplete as missing:
+        reason = f"{Cause.INCOMPLETE.value}: {missing}"
+        outcome = Outcome(verdict=Verdict.INVALID, reason=reason, proof=proven.kind)
+    return Judgement(outcome, findings)
+
+
+def _sound(case: Case) -> None:
+    """The lab worked, the program watched, and all that a verdict needs was recorded."""
+    facts = case.facts
+    if facts.troubles:
+        raise Invalid(Cause.LAB, "; ".join(sorted(facts.troubles)))
+    if facts.unserved:
+        raise Invalid(Cause.CONTROL_PLANE, ", ".join(sorted(facts.unserved)))
+    if facts.lost_packets:
+        raise Invalid(Cause.LAB, f"the capture lost {facts.lost_packets} packets")
+    if not facts.events:
+        raise Invalid(Cause.INCOMPLETE, "nothing was seen of the program")
+    _observed_control(case)
+    for touched, which in ((case.control, "the control touch"), (case.touch, "the touch")):
+        if touched.answered is None or touched.error is not None or not 200 <= (touched.status or 0) < 300:
+            raise Invalid(Cause.UPDATE, f"{which}: {touched.error or f'status {touched.status}'}")
+    if case.settled.port is None and case.plan.control is not Control.PERFECT:
+        raise Invalid(Cause.INCOMPLETE, "L0 names no flow")
+
+
+def _observed_control(case: Case) -> None:
+    facts = case.facts
+    if "watching" not in facts.events:
+        raise Invalid(Cause.NOT_WATCHING, f"it never began to watch{wording.ending(case)}")
+    seen = facts.observed(case.control)
+    touch = max((t.sent for t in facts.touches if t.sent > case.control.sent), default=None)
+    if seen is None or (touch is not None and seen >= touch):
+        raise Invalid(Cause.NOT_WATCHING, wording.ending(case).removeprefix(": ") or "it said nothing")
+
+
+def _updated(case: Case) -> None:
+    """The update was quick enough to measure anything by it."""
+    touch = case.touch
+    assert touch.answered is not None
+    took, deadline = touch.answered - touch.sent, case.plan.timing.deadline_seconds
+    if took > deadline:
+        raise Invalid(Cause.SLOW_UPDATE, f"it took {took:.1f} s, the deadline is {deadline:g} s")
+
+
+def _decide(case: Case, proven: Proven) -> Outcome:
+    """The client's own verdicts, on a cell whose fault is proven or was prevented."""
+    facts, touch = case.facts, case.touch
+    seen = facts.observed(touch)
+    delay = None if seen is None else round(seen - touch.sent, 3)
+    verdict = None if seen is None else _in_time(case, touch, seen)
+    healthy = case.plan.fault == "none" and case.plan.control is None
+    # A program that broke the contract was ended by the harness: that end of its watch is not its own.
+    aborted = unasked_end(case) if healthy and facts.violation is None else None
+    if aborted is not None:
+        return _outcome(Verdict.FALSE_ABORT, delay, wording.aborted(case, aborted), proven)
+    if verdict is not None:
+        reason = wording.seen_in_time(case, proven, seen) if verdict is Verdict.OK else wording.seen_late(case, seen)
+        return _outcome(verdict, delay, reason, proven)
+    death = died(case)
+    if death is not None:
+        return _outcome(Verdict.DIED, None, wording.death(case, death), proven)
+    _window_was_open(case, touch)
+    return _outcome(Verdict.STUCK, None, wording.stuck(case), proven)
+
+
+def _in_time(case: Case, touch: Touched, seen: float) -> Verdict:
+    """OK or LATE. Raises Invalid where the update's own slowness, or the scale's floor, decides between them."""
+    timing = case.plan.timing
+    assert touch.answered is not None
+    within_sent, within_answered = (seen - since <= timing.deadline_seconds for since in (touch.sent, touch.answered))
+    if within_sent != within_answered:
+        took = touch.answered - touch.sent
+        raise Invalid(
+            Cause.SLOW_UPDATE, f"it took {took:.2f} s, which decides whether {seen - touch.sent:.2f} s is late"
+        )
+    if not within_sent:
+        return Verdict.LATE
+    if seen - touch.sent > timing.scaled_deadline_seconds:
+        between = f"{timing.scaled_deadline_seconds:g} s and {timing.deadline_seconds:g} s"
+        raise Invalid(Cause.SCALE, f"it saw the change after {seen - touch.sent:.2f} s, between {between}")
+    return Verdict.OK
+
+
+def died(case: Case) -> Program | None:
+    """The end of the program that the harness did not ask for; a broken contract is its end."""
+    facts = case.facts
+    if facts.violation is not None:
+        return facts.violation
+    if facts.exited is not None and not facts.exited.by_harness:
+        return facts.exited
+    return None
+
+
+def _window_was_open(case: Case, touch: Touched) -> None:
+    assert touch.answered is not None
+    timing = case.plan.timing
+    opened = case.closed - touch.sent
+    needed = max(WINDOW_SHARE * timing.window_seconds, timing.deadline_seconds)
+    if opened < needed or case.closed - touch.answered < timing.deadline_seconds:
+        raise Invalid(
+            Cause.INCOMPLETE, f"the window closed after {opened:.1f} s instead of {timing.window_seconds:.1f} s"
+        )
+
+
+def _outcome(verdict: Verdict, delay: float | None, reason: str, proven: Proven) -> Outcome:
+    return Outcome(verdict=verdict, delay_seconds=delay, reason=reason, proof=proven.kind)

@@ -1,0 +1,103 @@
+"""Reasons in plain words: the one line that a reader sees below the matrix."""
+
+from __future__ import annotations
+
+from watcher.judge.case import Case
+from watcher.judge.flows import End
+from watcher.judge.proving import HAPPENED, Proven
+from watcher.records import Program
+
+MAX_MESSAGE = 200
+"""Characters of a program's own message in a reason."""
+
+
+def seconds(value: float) -> str:
+    """A duration for readers: as exact as it is worth."""
+    if abs(value) < 0.1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.2f} s" if abs(value) < 1 else f"{value:.1f} s"
+
+
+def seen_in_time(case: Case, proven: Proven, seen: float | None) -> str:
+    if proven.kind.startswith("prevented"):
+        return proven.detail
+    said = f"saw the change after {seconds((seen or 0.0) - case.touch.sent)}"
+    if proven.kind == HAPPENED and case.plan.fault != "none" and case.open_at_touch:
+        youngest = max(flow.first for flow in case.open_at_touch)
+        if case.watch is None or youngest > case.watch.first:
+            said += f", on a connection opened {seconds(case.touch.sent - youngest)} before it"
+    return said
+
+
+def seen_late(case: Case, seen: float | None) -> str:
+    return f"saw the change after {seconds((seen or 0.0) - case.touch.sent)}{_no_keepalive(case)}"
+
+
+def aborted(case: Case, end: End) -> str:
+    after = seconds(case.after_l0(end.t))
+    return f"ended a healthy watch itself, by {end.flag}, {after} after the last packet"
+
+
+def death(case: Case, ended: Program) -> str:
+    """Says how it ended, when, and what it last complained of."""
+    after = ended.t - case.l0
+    said = f"{_how(ended)}, {seconds(after)} after the last packet" if after >= 0 else _how(ended)
+    return said + _last_words(case)
+
+
+def stuck(case: Case) -> str:
+    timing = case.plan.timing
+    over = case.touch.sent + timing.window_seconds
+    if case.plan.control is not None and not case.flows:
+        state = "it was not on a path"
+    elif any(flow.open_at(over) for flow in case.flows):
+        state = "its connection was still open"
+    else:
+        state = "it had no connection"
+    window = seconds(timing.window_seconds)
+    return f"never saw the change; {state} when the window closed {window} later{_no_keepalive(case)}{_foretold(case)}"
+
+
+def ending(case: Case) -> str:
+    """What became of a program that never got as far as watching; empty if it was simply silent."""
+    facts = case.facts
+    for ended in (facts.violation, facts.exited):
+        if ended is not None and not ended.by_harness:
+            return f": {_how(ended)}{_last_words(case)}"
+    error = facts.events.get("error")
+    return f": {_short(error.message)}" if error is not None and error.message else ""
+
+
+def _how(ended: Program) -> str:
+    if ended.event == "violation":
+        return f"broke the contract: {_short(ended.message)}" if ended.message else "broke the contract"
+    if ended.status is not None and ended.status < 0:
+        return f"was ended by signal {-ended.status}"
+    return f"exited with status {ended.status}"
+
+
+def _last_words(case: Case) -> str:
+    for event in ("error", "ended"):
+        last = case.facts.events.get(event)
+        if last is not None and last.message:
+            return f": {_short(last.message)}"
+    return ""
+
+
+def _no_keepalive(case: Case) -> str:
+    """A profile that asks for keepalive, and sockets that have none."""
+    looked = case.facts.sockets.get("watching") or case.facts.sockets.get("touch")
+    if not case.plan.effective.keepalive or looked is None or not looked.sockets:
+        return ""
+    without = all(socket.timer != "keepalive" and not socket.keepalive for socket in looked.sockets)
+    return "; the profile asks for TCP keepalive, but its socket had none" if without else ""
+
+
+def _foretold(case: Case) -> str:
+    times = case.facts.foretold(case.touch)
+    return f"; it printed the nonce {times} times before it was sent" if times else ""
+
+
+def _short(message: str | None) -> str:
+    text = " ".join((message or "").split())
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
