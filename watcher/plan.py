@@ -34,10 +34,12 @@ SETTLE_SECONDS = 0.15
 """Real time, whatever the scale: how long the kernels' delayed acknowledgements may take after the control touch."""
 MOST_ROUNDING = 0.2
 SERVER_KEEPALIVE_SECONDS = 180.0
+KERNEL_TIMER_SLACK = 0.125
+"""Linux's timer wheel may fire a long timer this much of its time too late (kernel/time/timer.c)."""
 CONTROL_MEMORY_MIB = 25
 MEMORY_SHARE = 0.7
 
-Rows = Sequence[tuple[Stack, Sequence[Profile]]]
+NO_FAULT = "none"
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,31 @@ def not_scalable(stack: Stack, profile: Profile, scenario: Scenario, path: Path,
         if true is not None and rounded is not None and abs(rounded * scale - true) > MOST_ROUNDING * true + 1e-9:
             kept = f"whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
             return f"not scalable: {what} after {true:g} s, which {kept}"
-    true_length = timing(scenario, path, 1.0, DEADLINE_SECONDS).length_seconds
+    true_timing = timing(scenario, path, 1.0, DEADLINE_SECONDS)
+    undecided = _decided_by_timer_slack(profile.settings, scenario, true_timing)
+    if undecided is not None:
+        return undecided
+    true_length = true_timing.length_seconds
     for timer in stack.timers:
         if timer.seconds <= true_length and any(fnmatchcase(profile.name, pattern) for pattern in timer.profiles):
             return f"not scalable: the library's own {timer.name} of {timer.seconds:g} s ({timer.source}) can decide it"
+    return None
+
+
+def _decided_by_timer_slack(settings: Settings, scenario: Scenario, true: Timing) -> str | None:
+    """Where keepalive finds a dead flow so near to the deadline that the kernel's slack decides, in true time."""
+    found = detection_seconds(settings)
+    if found is None or scenario.fault == NO_FAULT or true.idle_timeout_seconds is not None:
+        return None
+    soonest, latest = (
+        seconds + (settings.retry_seconds or 0.0) - true.touch_after_seconds
+        for seconds in (found, found * (1 + KERNEL_TIMER_SLACK))
+    )
+    if soonest <= true.deadline_seconds < latest:
+        return (
+            f"not scalable: in true time keepalive finds the dead flow {soonest:.0f} to {latest:.0f} s after the touch,"
+            f" and the kernel's timer slack decides about the deadline of {true.deadline_seconds:g} s"
+        )
     return None
 
 

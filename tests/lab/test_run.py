@@ -66,6 +66,7 @@ RUNS = {
         "--scenario", str(HERE / "scenarios" / "no-expiry.toml"),
         "--scenarios", "no-*",
     ),
+    "healthy": ("--stacks", ",".join(STACKS), "--scenarios", "control"),
     "idle": (
         "--stacks", ",".join(STACKS), "--profiles", "default,tcp-keepalive",
         "--scenarios", "azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb",
@@ -139,6 +140,18 @@ def test_a_fault_that_is_switched_off_makes_the_cell_invalid(scenario: str, ran:
     assert cell.verdict == "invalid"
     assert cell.proof.startswith("unproven")
     assert off.status == 3, "more than 5 % invalid cells: the run cannot be trusted"
+
+
+def test_a_healthy_watch_is_ok_whatever_the_setting(ran: dict[str, Future[Ran]]) -> None:
+    """A setting that breaks a healthy, quiet watch would be a cure worse than the disease."""
+    healthy = ran["healthy"].result()
+    assert healthy.status == 0, healthy.output + healthy.errors
+    catalog = Catalog.load()
+    supported = {(stack, profile) for stack in STACKS for profile in catalog.stacks[stack].stack.profiles}
+    verdicts = {(cell.stack, cell.profile): (cell.verdict, cell.reason) for cell in healthy.results.cells}
+    assert len(supported) > 25
+    assert {key: verdicts[key] for key in supported if verdicts[key][0] != "ok"} == {}
+    assert {verdict for key, (verdict, _) in verdicts.items() if key not in supported} == {"unsupported"}
 
 
 @pytest.mark.parametrize("scenario", ["azure-slb-reset-lost", "azure-slb-silent", "aws-nlb"])

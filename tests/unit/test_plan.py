@@ -111,6 +111,23 @@ def test_user_timeout_gives_up_at_the_first_probe_due_after_it() -> None:
     assert plan.detection_seconds(settings.model_copy(update={"user_timeout_seconds": None})) == 60
 
 
+def test_what_the_kernels_slack_decides_is_left_to_true_time() -> None:
+    """tcp-user-timeout finds a cut flow some 9 s after the touch, or 11: scaled, it would always look like ok."""
+    able = stack(profiles=("tcp-user-timeout", "tcp-keepalive"))
+    blackhole = [CATALOG.scenarios["blackhole"], CATALOG.scenarios["azure-slb"]]
+    cells = {
+        (cell.id.profile, cell.id.scenario): cell.skip
+        for cell in plan.make(choice(stacks=[able], scenarios=blackhole, scale=12))
+    }
+    skip = cells["tcp-user-timeout", "blackhole"]
+    assert skip is not None
+    assert skip.reason.startswith("not scalable: in true time keepalive finds the dead flow 9 to 14 s after the touch")
+    assert cells["tcp-keepalive", "blackhole"] is None
+    assert cells["tcp-user-timeout", "azure-slb"] is None
+    true_time = plan.make(choice(stacks=[able], scenarios=blackhole))
+    assert all(cell.skip is None for cell in true_time if cell.id.profile == "tcp-user-timeout")
+
+
 def test_unsupported_and_not_built_are_shown_not_dropped() -> None:
     """A user looks for their row; a missing one would read as a gap in the software."""
     cells = plan.make(choice(not_built={"a-stack": "no environment"}))

@@ -113,6 +113,17 @@ class Case:
                 found.append(Expired(flow, since, since + idle))
         return tuple(sorted(found, key=lambda expired: expired.at))
 
+    @property
+    def watch_expired(self) -> bool:
+        """An expired flow may have carried the watch: it is the watch's own, or was last used after that one's end."""
+        if self.watch is None:
+            return False
+        end = self.watch.client_end()
+        return any(
+            expired.flow is self.watch or (end is not None and expired.since >= end.t - JITTER_SECONDS)
+            for expired in self.expired
+        )
+
     @cached_property
     def open_at_touch(self) -> tuple[Flow, ...]:
         """Established client connections that, as far as the client can know, exist when the touch is sent."""

@@ -121,6 +121,7 @@ def _travel(case: Case) -> dict[str, object]:
             "client": sum(waking.by_client for waking in quiet),
             "server": sum(not waking.by_client for waking in quiet),
         },
+        "undisturbed": case.after_l0(_undisturbed(case)),
         "keepalive_probes": keepalive.probes(case.flows, case.l0, _undisturbed(case)),
         "resets": resets[:MAX_LISTED],
         "resets_total": len(resets),

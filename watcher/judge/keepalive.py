@@ -52,14 +52,21 @@ def probes(flows: Iterable[Flow], since: float, until: float) -> dict[str, dict[
     return {side: {"count": len(times), "interval_seconds": round(median(times), 3)} for side, times in quiet.items()}
 
 
-def measured(by_profile: dict[str, list[object]]) -> str | None:
-    """A stack's keepalive in words, from the ``keepalive_probes`` evidence of its cells by profile; None without."""
+def measured(by_profile: dict[str, list[tuple[object, float]]]) -> str | None:
+    """A stack's keepalive in words; None without any evidence.
+
+    By profile, each cell's ``keepalive_probes`` evidence and for how many seconds its flow was left to itself: that
+    nothing came is worth no more than the time it was waited for.
+    """
     words = []
     for profile, cells in by_profile.items():
         intervals = []
-        for cell in cells:
-            side = cell.get("client") if isinstance(cell, dict) else None
+        for probes_seen, _ in cells:
+            side = probes_seen.get("client") if isinstance(probes_seen, dict) else None
             if isinstance(side, dict):
                 intervals.append(float(side["interval_seconds"]))
-        words.append(f"{profile}: every {median(intervals):.3g} s" if intervals else f"{profile}: none")
+        waited = max(seconds for _, seconds in cells)
+        words.append(
+            f"{profile}: every {median(intervals):.3g} s" if intervals else f"{profile}: none in {waited:.3g} s"
+        )
     return "; ".join(words) or None

@@ -76,7 +76,7 @@ def idle_expired(case: Case) -> Finding:
     awake = [flow for flow in case.open_at_touch if flow not in gone and flow.first < first.at]
     if awake:
         return Finding(False, f"{_names(awake)} was not silent for {idle:g} s ({_longest(case)})")
-    if not _watch_expired(case):
+    if not case.watch_expired:
         return Finding(False, f"{_names(gone)} expired, but the watch was not on it")
     for flow in gone:
         state = case.conntrack_state(flow)
@@ -193,16 +193,6 @@ def _reset(case: Case, direction: Direction) -> Finding:
 def _resets(flow: Flow, direction: Direction) -> list[End]:
     """The path's own resets of a flow towards one side."""
     return [end for end in flow.ends if end.by == "path" and end.flag == "RST" and end.direction == direction]
-
-
-def _watch_expired(case: Case) -> bool:
-    """The watch's own flow expired, or one that came after its orderly end."""
-    if case.watch is None:
-        return False
-    if any(expired.flow is case.watch for expired in case.expired):
-        return True
-    end = case.watch.client_end()
-    return end is not None and any(expired.flow.first >= end.t for expired in case.expired)
 
 
 def _payload_to_client(case: Case, flow: Flow) -> list[Seen]:

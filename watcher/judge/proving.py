@@ -59,11 +59,9 @@ def _prevented(case: Case) -> Proven | None:
     idle = case.plan.fault == "idle-expiry" and case.plan.timing.idle_timeout_seconds is not None
     if idle and case.watch in case.open_at_touch:
         return _kept_alive(case, case.watch)
-    if case.expired:
-        return None
-    if not case.open_at_touch:
+    if not case.open_at_touch and not case.expired:
         return _closed_before(case)
-    return _replaced(case) if idle else None
+    return _replaced(case) if idle and not case.watch_expired else None
 
 
 def _closed_before(case: Case) -> Proven | None:
@@ -121,11 +119,12 @@ def _acts(case: Case, flow: Flow, towards: Direction) -> list[float]:
 
 
 def _replaced(case: Case) -> Proven | None:
-    """Every connection open at the touch is a young one, and none of the earlier ones lasted until it was forgotten."""
-    for flow in case.open_at_touch:
-        if not (_never_silent(case, flow) and case.known_alive(flow)):
-            return None
-    youngest = max(case.open_at_touch, key=lambda flow: flow.first)
+    """The watch moved on before it was forgotten; what was forgotten is a spare connection that never carried it."""
+    spare = [expired.flow for expired in case.expired]
+    fresh = [flow for flow in case.open_at_touch if flow not in spare]
+    if not fresh or not all(_never_silent(case, flow) and case.known_alive(flow) for flow in fresh):
+        return None
+    youngest = max(fresh, key=lambda flow: flow.first)
     return Proven(REPLACED, f"replaced: a connection {case.touch.sent - youngest.first:.1f} s old at the touch")
 
 

@@ -188,7 +188,7 @@ def _not_scalable(cell: CellResult) -> bool:
 
 def _stack(name: str, stack: StackResult, cells: Sequence[CellResult]) -> StackResult:
     """Adds what its programs said of themselves and what packets showed of its keepalive."""
-    probes: dict[str, list[object]] = {}
+    probes: dict[str, list[tuple[object, float]]] = {}
     runtime, version = stack.runtime, stack.version
     for cell in cells:
         if cell.stack != name:
@@ -197,8 +197,9 @@ def _stack(name: str, stack: StackResult, cells: Sequence[CellResult]) -> StackR
         if isinstance(program, dict):
             runtime = runtime or program.get("runtime")
             version = version or program.get("version")
-        if "keepalive_probes" in cell.evidence and cell.verdict is not Verdict.INVALID:
-            probes.setdefault(cell.profile, []).append(cell.evidence["keepalive_probes"])
+        waited = cell.evidence.get("undisturbed")
+        if isinstance(waited, float) and cell.verdict is not Verdict.INVALID:
+            probes.setdefault(cell.profile, []).append((cell.evidence["keepalive_probes"], waited))
     return stack.model_copy(
         update={"runtime": runtime, "version": version, "measured_keepalive": keepalive.measured(probes)}
     )

@@ -33,6 +33,8 @@ START_SECONDS = 90.0
 """How long a program may take to say ``watching``; real time, since no scale shortens an import."""
 CONTROL_SECONDS = 30.0
 """How long the control touch may take to be observed, and the link to fall quiet after it."""
+MOST_FAULT_DELAY = 0.1
+"""Of the gap: a fault that took longer to apply puts the touch off, so that the gap is what the scenario says."""
 LOOK_BEFORE_SECONDS = 0.15
 """How long before the touch the path's kernel is asked what it knows."""
 MOST_COMPLAINTS = 1_000
@@ -122,8 +124,9 @@ class CellRun:
         timing = self._plan.timing
         due = settled.l0 + timing.touch_after_seconds
         with self._lab.gate.touch_at(due):
-            applied = await self._fault(settled.l0 + timing.fault_after_seconds)
-            if applied is not None:
+            fault_due = settled.l0 + timing.fault_after_seconds
+            applied = await self._fault(fault_due)
+            if applied is not None and applied - fault_due > MOST_FAULT_DELAY * timing.gap_seconds:
                 due = applied + timing.gap_seconds
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
             if self._path is not None:
