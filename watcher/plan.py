@@ -7,7 +7,7 @@ is not run and says why (``not scalable``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -34,6 +34,7 @@ SETTLE_SECONDS = 0.15
 """Real time, whatever the scale: how long the kernels' delayed acknowledgements may take after the control touch."""
 MOST_ROUNDING = 0.2
 SERVER_KEEPALIVE_SECONDS = 180.0
+BOOKMARK_SECONDS = 61.0
 KERNEL_TIMER_SLACK = 0.125
 """Linux's timer wheel may fire a long timer this much of its time too late (kernel/time/timer.c)."""
 CONTROL_MEMORY_MIB = 25
@@ -52,6 +53,10 @@ class Choice:
     paths: Mapping[str, Path]
     not_built: Mapping[str, str]
     """Stacks that cannot be started, with the reason."""
+    cells: Sequence[str] | None = None
+    """Globs of ``stack/profile/scenario``; None is all. A scenario of which no cell is left is left out."""
+    server_scales: bool = True
+    """Whether the API server's own timers can be divided: the embedded one's can."""
     scale: float = 1.0
     repeat: int = 1
     deadline_seconds: float = DEADLINE_SECONDS
@@ -63,10 +68,30 @@ def make(choice: Choice) -> tuple[CellPlan, ...]:
     for repeat in range(1, choice.repeat + 1):
         for scenario in choice.scenarios:
             path = choice.paths[scenario.path]
-            cells += [_control(control, scenario, path, choice, repeat) for control in Control]
-            for stack in choice.stacks:
-                cells += [_cell(stack, profile, scenario, path, choice, repeat) for profile in choice.profiles]
+            real = [
+                cell
+                for stack in choice.stacks
+                for profile in choice.profiles
+                if _is_chosen(cell := _cell(stack, profile, scenario, path, choice, repeat), choice)
+            ]
+            if any(cell.skip is None for cell in real):
+                cells += [_control(control, scenario, path, choice, repeat) for control in Control]
+            cells += real
     return tuple(cells)
+
+
+def once_more(cells: Sequence[CellPlan], keys: Collection[str]) -> tuple[CellPlan, ...]:
+    """The cells of these keys for one more repeat, with their scenarios' controls."""
+    scenarios = {key.rsplit("/", 1)[1] for key in keys}
+    repeat = max(cell.id.repeat for cell in cells) + 1
+    wanted: dict[str, CellPlan] = {
+        cell.id.key: cell
+        for cell in cells
+        if cell.id.key in keys or (cell.control is not None and cell.id.scenario in scenarios)
+    }
+    return tuple(
+        cell.model_copy(update={"id": cell.id.model_copy(update={"repeat": repeat})}) for cell in wanted.values()
+    )
 
 
 def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> list[list[CellPlan]]:
@@ -159,11 +184,17 @@ def detection_seconds(settings: Settings) -> float | None:
     return idle + interval * probes
 
 
-def not_scalable(stack: Stack, profile: Profile, scenario: Scenario, path: Path, scale: float) -> str | None:
+def not_scalable(
+    stack: Stack, profile: Profile, scenario: Scenario, path: Path, scale: float, *, server_scales: bool = True
+) -> str | None:
     """Why this cell could be decided differently than in true time; None where it cannot."""
     if scale == 1:
         return None
     settings = effective(profile.settings, scale)
+    if not server_scales and profile.settings.bookmarks:
+        return f"not scalable: the API server sends bookmarks {BOOKMARK_SECONDS:g} s apart, whatever the scale"
+    if not server_scales and _server_keepalive(scenario, path) is not ServerKeepalive.OFF:
+        return f"not scalable: the API server's own TCP keepalive comes after {SERVER_KEEPALIVE_SECONDS:g} s"
     pairs = [
         ("keepalive gives up", detection_seconds(profile.settings), detection_seconds(settings)),
         ("keepalive's first probe", profile.settings.keepalive_idle_seconds, settings.keepalive_idle_seconds),
@@ -206,9 +237,13 @@ def _decided_by_timer_slack(settings: Settings, scenario: Scenario, true: Timing
     return None
 
 
+def _is_chosen(cell: CellPlan, choice: Choice) -> bool:
+    return choice.cells is None or any(fnmatchcase(cell.id.key, pattern) for pattern in choice.cells)
+
+
 def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice: Choice, repeat: int) -> CellPlan:
     skip: Skip | None = None
-    reason = not_scalable(stack, profile, scenario, path, choice.scale)
+    reason = not_scalable(stack, profile, scenario, path, choice.scale, server_scales=choice.server_scales)
     if profile.name not in stack.profiles:
         skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
     elif stack.name in choice.not_built:

@@ -176,9 +176,13 @@ class Socket(Value):
 
 
 class Sockets(Entry):
-    """The client's TCP sockets as its own kernel sees them."""
+    """The TCP sockets between the client and the API server's side, as one end's kernel sees them.
+
+    ``port`` is the client's on both sides. The server's sockets come without options, with the timer that runs.
+    """
 
     kind: Literal["sockets"] = "sockets"
+    side: Literal["client", "server"] = "client"
     moment: Moment
     sockets: tuple[Socket, ...]
 

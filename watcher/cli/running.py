@@ -57,6 +57,14 @@ def run(
         list[Path] | None,
         typer.Option("--scenario", metavar="FILE", rich_help_panel=_CHOICE, help="A scenario of your own; repeatable."),
     ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            metavar=LIST,
+            rich_help_panel=_CHOICE,
+            help="Of these, only STACK/PROFILE/SCENARIO: globs, with commas. [all]",
+        ),
+    ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -66,6 +74,9 @@ def run(
         ),
     ] = None,
     repeat: Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel=_HOW, help="Run each cell N times.")] = 1,
+    tie_break: Annotated[
+        bool, typer.Option("--tie-break", rich_help_panel=_HOW, help="Run cells whose repeats disagree once more.")
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", rich_help_panel=_HOW, help="At most N cells at once. [what memory allows]"),
@@ -107,8 +118,10 @@ def run(
         scenarios=",".join(catalog.select_scenarios(scenarios)),
         clients=tuple(client or ()),
         scenario_files=tuple(scenario or ()),
+        cells=cells,
         scale=_scale(scale),
         repeat=repeat,
+        tie_break=tie_break,
         jobs=jobs,
         control_plane=control_plane,
         fail_on=verdicts(fail_on),

@@ -37,6 +37,10 @@ def gather(case: Case, judgement: Judgement, folder: str | None) -> dict[str, ob
             moment: [socket.model_dump(exclude_none=True) for socket in each.sockets[:MAX_LISTED]]
             for moment, each in facts.sockets.items()
         },
+        "server_sockets": {
+            moment: [socket.model_dump(exclude_none=True) for socket in each.sockets[:MAX_LISTED]]
+            for moment, each in facts.server_sockets.items()
+        },
     }
     for part in (_times, _travel):
         try:

@@ -83,6 +83,7 @@ class CellFacts:
         self.conntrack: dict[str, Conntrack] = {}
         self.counters: dict[str, Counters] = {}
         self.sockets: dict[str, Sockets] = {}
+        self.server_sockets: dict[str, Sockets] = {}
         self.failures: list[FailureWritten] = []
         self.troubles: set[str] = set()
         """What the lab itself got wrong; any makes the cell invalid."""
@@ -119,6 +120,8 @@ class CellFacts:
                 _keep_latest(self.conntrack, record)
             case Counters():
                 _keep_latest(self.counters, record)
+            case Sockets(side="server"):
+                _keep_latest(self.server_sockets, record)
             case Sockets():
                 _keep_latest(self.sockets, record)
             case Sysctls() if record.wrong:

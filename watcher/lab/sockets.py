@@ -10,8 +10,10 @@ import contextlib
 import ctypes
 import os
 import socket
+import sys
 from pathlib import Path
 
+from watcher.lab.namespace import Namespace
 from watcher.records import Socket
 
 _PIDFD_GETFD = 438  # the same number on every architecture, as all system calls since 2019
@@ -51,6 +53,19 @@ def of_process(pid: int) -> tuple[Socket, ...]:
     return tuple(row.model_copy(update=options[inode]) for inode, row in sorted(rows.items()) if inode in options)
 
 
+def of_peer(namespace: Namespace, address: str) -> tuple[Socket, ...]:
+    """The sockets of a namespace whose other end has this IPv4 address; ``port`` is that end's."""
+    # As /proc prints it: hexadecimal, in the byte order of the machine.
+    peer = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
+
+    def read() -> tuple[Socket, ...]:
+        lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+        rows = [line.split() for line in lines]
+        return tuple(_row(columns, port_of=2) for columns in rows if columns[2].startswith(f"{peer}:"))
+
+    return namespace.enter(read)
+
+
 def memory_mib(pid: int) -> float | None:
     """Largest resident memory so far of the process and its children, in MiB; None when it has ended."""
     total = 0.0
@@ -80,19 +95,23 @@ def _table(pid: int) -> dict[str, Socket]:
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
             columns = line.split()
-            timer, left = columns[5].split(":")
-            state = _STATES.get(int(columns[3], 16), columns[3])
-            if state == "LISTEN":
-                continue
-            running = _TIMERS.get(int(timer, 16))
-            rows[columns[9]] = Socket(
-                port=int(columns[1].rsplit(":", 1)[1], 16),
-                state=state,
-                timer=running,
-                timer_seconds=int(left, 16) / _TICKS if running else None,
-                unacknowledged=int(columns[4].split(":")[0], 16),
-            )
+            row = _row(columns, port_of=1)
+            if row.state != "LISTEN":
+                rows[columns[9]] = row
     return rows
+
+
+def _row(columns: list[str], *, port_of: int) -> Socket:
+    """``port_of``: the column of the address whose port is the client's: 1 is this end, 2 the other."""
+    timer, left = columns[5].split(":")
+    running = _TIMERS.get(int(timer, 16))
+    return Socket(
+        port=int(columns[port_of].rsplit(":", 1)[1], 16),
+        state=_STATES.get(int(columns[3], 16), columns[3]),
+        timer=running,
+        timer_seconds=int(left, 16) / _TICKS if running else None,
+        unacknowledged=int(columns[4].split(":")[0], 16),
+    )
 
 
 def _options(pid: int) -> dict[str, dict[str, object]]:

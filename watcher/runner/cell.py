@@ -16,6 +16,7 @@ from watcher import faults
 from watcher.errors import LabFailure
 from watcher.lab import network, path, sockets
 from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit, LabPath
 from watcher.lab.sandbox import SCRATCH
@@ -50,6 +51,7 @@ class Lab:
 
     cluster: Namespace
     api: ApiServer
+    control_plane: ControlPlane
     updater: Updater
     gate: Gate
     emit: Emit
@@ -105,7 +107,8 @@ class CellRun:
             self._path = LabPath(self._plan, self._network, self._folder, self._lab.emit)
         await self._lab.updater.create(self._trigger)
         (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
-        (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig()))
+        token = await self._lab.control_plane.admit(self._trigger.namespace)
+        (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(token)))
 
     def _make_path(self) -> None:
         network.make_cell(self._network, self._lab.cluster)
@@ -273,6 +276,8 @@ class CellRun:
             return
         seen = await asyncio.to_thread(sockets.of_process, self._process.pid)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
+        served = await asyncio.to_thread(sockets.of_peer, self._lab.cluster, self._network.client_address)
+        self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
 
     async def _clean_up(self) -> None:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""
@@ -293,7 +298,7 @@ class CellRun:
             self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
-    def _kubeconfig(self) -> dict[str, Any]:
+    def _kubeconfig(self, token: str) -> dict[str, Any]:
         """As JSON, which every YAML reader reads too."""
         host, port = (VIRTUAL_ADDRESS, VIRTUAL_PORT) if self.on_path else (API_ADDRESS, API_PORT)
         # By file: given as data, libraries write it to temporary files of their own and leave them behind.
@@ -311,7 +316,7 @@ class CellRun:
                     "cluster": {"server": f"https://{host}:{port}", "certificate-authority": authority},
                 }
             ],
-            "users": [{"name": "lab", "user": {"token": self._lab.api.token}}],
+            "users": [{"name": "lab", "user": {"token": token}}],
         }
 
     def _emit_now(self, kind: type[Began] | type[Program], **fields: Any) -> None:

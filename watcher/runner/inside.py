@@ -13,13 +13,16 @@ import queue
 import sys
 import threading
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from watcher import plan
 from watcher.errors import WatcherError
 from watcher.lab import network, sandbox, sysctls
 from watcher.lab.addresses import cell_number
-from watcher.lab.control_plane.launch import ControlPlane, Unservable
+from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
+from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
+from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.model import CellPlan
 from watcher.records import Entry, LabError, LabReady, Unserved
@@ -65,7 +68,12 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
 
     cluster = network.make_cluster()
     cluster.write_sysctls(sysctls.endpoint(order.scale))
-    async with ControlPlane.start(cluster, folder, scale=order.scale, unserved=unserved) as control_plane:
+    starting: AbstractAsyncContextManager[ControlPlane]
+    if order.control_plane is None:
+        starting = EmbeddedControlPlane.start(cluster, folder, scale=order.scale, unserved=unserved)
+    else:
+        starting = KubernetesControlPlane.start(cluster, folder, binaries=order.control_plane, scale=order.scale)
+    async with starting as control_plane:
         access = control_plane.access
         api = ApiServer(host=access.host, port=access.port, ca_pem=access.ca_pem, token=access.token)
         updater = Updater(api, emit, deadline_seconds=order.deadline_seconds)
@@ -73,6 +81,7 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
         lab = Lab(
             cluster=cluster,
             api=api,
+            control_plane=control_plane,
             updater=updater,
             gate=Gate(os.cpu_count() or 1),
             emit=emit,

@@ -17,8 +17,12 @@ class RunOptions:
     scenarios: str | None = None
     clients: tuple[Path, ...] = ()
     scenario_files: tuple[Path, ...] = ()
+    cells: str | None = None
+    """Globs of ``stack/profile/scenario``, with commas."""
     scale: float = 1.0
     repeat: int = 1
+    tie_break: bool = False
+    """Run cells whose repeats disagree once more."""
     jobs: int | None = None
     control_plane: str = "auto"
     fail_on: tuple[Verdict, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from watcher.lab.control_plane.binaries import Binaries
 from watcher.model import CellPlan, Value
 
 
@@ -21,7 +22,8 @@ class Order(Value):
     deadline_seconds: float
     """The deadline that this run applies."""
     jobs: int | None = None
-    control_plane: str = "embedded"
+    control_plane: Binaries | None = None
+    """The real one; None is the embedded one."""
     launches: dict[str, Launch]
     """By stack."""
     cells: tuple[CellPlan, ...]

@@ -6,9 +6,10 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,9 @@ from watcher.errors import LabFailure, UsageError
 from watcher.judge.fold import Judge
 from watcher.judge.results import results_of
 from watcher.lab import sandbox
-from watcher.model import CellPlan, Results, ScenarioResult, StackResult
+from watcher.lab.control_plane import binaries
+from watcher.lab.control_plane.binaries import Binaries
+from watcher.model import CellPlan, Results, ScenarioResult, StackResult, Verdict
 from watcher.programs import environment
 from watcher.records import RECORD, LabError, Planned, Record, RunEnded, RunStarted
 from watcher.runner.figures import Figures
@@ -29,8 +32,8 @@ from watcher.runner.options import RunOptions
 from watcher.runner.order import Launch, Order
 from watcher.runner.progress import Reporter
 
-CONTROL_PLANES = ("auto", "embedded")
 LAB_LOG = "lab.log"
+EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class _Run:
     started: RunStarted
     cells: list[CellPlan]
     """Those still to be run."""
+    control_plane: Binaries | None
 
 
 def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
@@ -57,16 +61,33 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
         soft_wrap=True,
     )
     if this.cells:
-        launches = _launches(catalog, {cell.id.stack for cell in this.cells if cell.control is None})
-        _stage(this, options, launches, console)
-    return results_of(journal.read(this.folder))
+        _stage(this, options, _launches(catalog, this.cells), console)
+    results = results_of(journal.read(this.folder))
+    if options.tie_break and (again := _once_more(this, results)):
+        console.print(f"{len(again)} cells once more, with controls: their repeats disagree", highlight=False)
+        more = replace(this, cells=list(again))
+        _plan_into_journal(more)
+        _stage(more, options, _launches(catalog, again), console)
+        results = results_of(journal.read(this.folder))
+    return results
+
+
+def _once_more(this: _Run, results: Results) -> Sequence[CellPlan]:
+    disagree = {f"{c.stack}/{c.profile}/{c.scenario}" for c in results.cells if c.verdict is Verdict.FLAKY}
+    if not disagree:
+        return ()
+    planned = [record.plan for record in journal.read(this.folder) if isinstance(record, Planned)]
+    return plan.once_more(planned, disagree)
+
+
+def _plan_into_journal(this: _Run) -> None:
+    with journal.Journal(this.folder) as kept:
+        for cell in this.cells:
+            kept.append(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
 
 
 def _begin(options: RunOptions, catalog: Catalog) -> _Run:
-    if options.control_plane not in CONTROL_PLANES:
-        raise UsageError(
-            f"unknown control plane {options.control_plane!r}", advice=f"one of {', '.join(CONTROL_PLANES)}"
-        )
+    control_plane = binaries.find(options.control_plane, environment.cache_folder())
     stacks = [catalog.stacks[name] for name in catalog.select_stacks(options.stacks)]
     scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
     not_built = {
@@ -81,10 +102,17 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
             scenarios=scenarios,
             paths=catalog.paths,
             not_built=not_built,
+            cells=None if options.cells is None else [part.strip() for part in options.cells.split(",")],
+            server_scales=control_plane is None,
             scale=options.scale,
             repeat=options.repeat,
         )
     )
+    if not cells:
+        raise UsageError(
+            f"no cell matches --cells {options.cells}",
+            advice="a cell is STACK/PROFILE/SCENARIO, for example '*/default/azure-*'",
+        )
     folder = _new_folder(options.output)
     started = RunStarted(
         t=time.monotonic(),
@@ -92,7 +120,7 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         scale=options.scale,
         deadline_seconds=cells[0].timing.deadline_seconds,
-        control_plane="embedded",
+        control_plane=_name(control_plane),
         environment=_environment(),
         stacks={
             found.stack.name: StackResult(
@@ -103,6 +131,7 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
                 timers=found.stack.timers,
             )
             for found in stacks
+            if found.stack.name in {cell.id.stack for cell in cells}
         },
         scenarios={
             scenario.name: ScenarioResult(
@@ -113,6 +142,7 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
                 threads=scenario.threads,
             )
             for scenario in scenarios
+            if scenario.name in {cell.id.scenario for cell in cells}
         },
     )
     (folder / "environment.json").write_text(RECORD.dump_json(started, indent=1).decode() + "\n")
@@ -120,7 +150,7 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
         kept.append(started)
         for cell in cells:
             kept.append(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
-    return _Run(folder, started, [cell for cell in cells if cell.skip is None])
+    return _Run(folder, started, [cell for cell in cells if cell.skip is None], control_plane)
 
 
 def _resume(options: RunOptions) -> _Run:
@@ -130,7 +160,19 @@ def _resume(options: RunOptions) -> _Run:
     started = journal.started(records)
     if started is None:
         raise UsageError(f"{options.output} holds a run that never began", advice="start it anew in another folder")
-    return _Run(options.output, started, [planned.plan for planned in journal.unfinished(records)])
+    control_plane = (
+        None if started.control_plane == EMBEDDED else binaries.find("kubernetes", environment.cache_folder())
+    )
+    if _name(control_plane) != started.control_plane:
+        raise UsageError(
+            f"the run was begun with {started.control_plane}, but what is here now is {_name(control_plane)}",
+            advice=f"let {binaries.ASSETS} name the folder of {started.control_plane}, or begin a new run",
+        )
+    return _Run(options.output, started, [planned.plan for planned in journal.unfinished(records)], control_plane)
+
+
+def _name(control_plane: Binaries | None) -> str:
+    return EMBEDDED if control_plane is None else f"kubernetes {control_plane.version}"
 
 
 def _new_folder(output: Path | None) -> Path:
@@ -155,9 +197,9 @@ def _new_folder(output: Path | None) -> Path:
     return folder
 
 
-def _launches(catalog: Catalog, stacks: Iterable[str]) -> dict[str, Launch]:
+def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:
     launches = {}
-    for name in stacks:
+    for name in {cell.id.stack for cell in cells if cell.control is None}:
         if name not in catalog.stacks:
             raise UsageError(
                 f"stack {name!r} of this run is not in the catalog any more",
@@ -180,6 +222,7 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
         scale=this.started.scale,
         deadline_seconds=this.started.deadline_seconds,
         jobs=options.jobs,
+        control_plane=this.control_plane,
         launches=launches,
         cells=tuple(this.cells),
     )
@@ -240,8 +283,6 @@ def _end(stage: subprocess.Popen[bytes]) -> None:
 
 
 def _python() -> Sequence[str]:
-    import sys
-
     return (sys.executable, "-X", "utf8")
 
 

@@ -1,4 +1,4 @@
-"""A control plane in the cluster's namespace: started, watched, and ended with the lab."""
+"""The embedded control plane in the cluster's namespace: started, watched, and ended with the lab."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from watcher.errors import ControlPlaneFailure
 from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, API_PORT, VIRTUAL_ADDRESS
 from watcher.lab.control_plane.certificates import Authority
+from watcher.lab.control_plane.running import Access
 from watcher.lab.namespace import Namespace
 from watcher.lab.sandbox import SCRATCH
 
@@ -40,17 +41,7 @@ class Unservable:
     what: str
 
 
-@dataclass(frozen=True)
-class Access:
-    """Where the API server is and how to prove both sides' identity."""
-
-    host: str
-    port: int
-    ca_pem: str
-    token: str
-
-
-class ControlPlane:
+class EmbeddedControlPlane:
     """The embedded control plane, running."""
 
     def __init__(self, process: asyncio.subprocess.Process, access: Access, log: Path) -> None:
@@ -63,7 +54,7 @@ class ControlPlane:
     @asynccontextmanager
     async def start(
         cls, cluster: Namespace, folder: Path, *, scale: float, unserved: Callable[[Unservable], None]
-    ) -> AsyncIterator[ControlPlane]:
+    ) -> AsyncIterator[EmbeddedControlPlane]:
         """Ready when entered. Raises ControlPlaneFailure, naming the log, when it does not get there."""
         log = folder / LOG
         private = SCRATCH / "control-plane"
@@ -95,6 +86,10 @@ class ControlPlane:
                 reading.cancel()
         finally:
             await running._stop()
+
+    async def admit(self, namespace: str) -> str:  # noqa: ARG002 - it knows one token, which may do everything it serves
+        """The one token there is: the embedded control plane has no RBAC."""
+        return self.access.token
 
     async def ended(self) -> None:
         """Waits until it ends, which it never does of its own accord: then raises ControlPlaneFailure."""
@@ -150,3 +145,6 @@ def _arguments(scale: float, certificate: Path, key: Path, token: Path) -> list[
         f"--freshness={FRESHNESS_SECONDS / scale:g}",
         f"--idle-timeout={IDLE_SECONDS / scale:g}",
     ]
+
+
+__all__ = ["Access", "EmbeddedControlPlane", "Unservable"]

@@ -1,0 +1,108 @@
+"""What a cell may do at the API server: read its own trigger, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from watcher.errors import LabFailure
+from watcher.lab.control_plane.api_client import ApiClient
+
+ACCOUNT = "watcher"
+TRIGGER = "trigger"
+TOKEN_SECONDS = 86_400
+"""A token outlives every cell by far, so that no cell is decided by its end."""
+EFFECTIVE_SECONDS = 10.0
+_PAUSE_SECONDS = 0.02
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def account(namespace: str) -> tuple[str, dict[str, Any]]:
+    return f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": ACCOUNT}}
+
+
+def rights(namespace: str) -> list[tuple[str, dict[str, Any]]]:
+    """Where to POST what: the Role and its RoleBinding.
+
+    ``resourceNames`` holds for list and watch, too, as long as the request selects ``metadata.name=trigger``: the API
+    server then takes the name from the field selector. A client that lists without it is refused.
+    """
+    base = f"/apis/{_RBAC}/v1/namespaces/{namespace}"
+    rule = {
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": [TRIGGER],
+        "verbs": ["get", "list", "watch"],
+    }
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
+    return [
+        (f"{base}/roles", {"metadata": {"name": ACCOUNT}, "rules": [rule]}),
+        (
+            f"{base}/rolebindings",
+            {
+                "metadata": {"name": ACCOUNT},
+                "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": ACCOUNT},
+                "subjects": [subject],
+            },
+        ),
+    ]
+
+
+async def admit(servers: Sequence[ApiClient], admin_token: str, namespace: str) -> str:
+    """Makes account, Role and RoleBinding in ``namespace``, which exists, and returns a token of the account.
+
+    Returns when every server honours the token: they learn of new rights by watching, each in its own time, and a
+    client that came earlier would be refused. Raises LabFailure when they do not.
+    """
+    made = await asyncio.gather(
+        _create(servers[0], admin_token, *account(namespace)),
+        *(_create(servers[0], admin_token, path, body) for path, body in rights(namespace)),
+        return_exceptions=True,
+    )
+    for failed in made:
+        if isinstance(failed, BaseException):
+            raise failed
+    path, _ = account(namespace)
+    answer = await _ask(
+        servers[0], "POST", f"{path}/{ACCOUNT}/token", admin_token, {"spec": {"expirationSeconds": TOKEN_SECONDS}}
+    )
+    if "status" not in answer:
+        raise LabFailure(f"the API server gives no token to {namespace}/{ACCOUNT}")
+    token = str(answer["status"]["token"])
+    await asyncio.gather(*(_effective(server, token, namespace) for server in servers))
+    return token
+
+
+async def _create(server: ApiClient, token: str, path: str, body: dict[str, Any]) -> None:
+    await _ask(server, "POST", path, token, body)
+
+
+async def _ask(server: ApiClient, method: str, path: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer = await server.request(method, path, token, body)
+    except HTTPError as error:
+        raise LabFailure(f"{method} {path}: {error}") from error
+    if answer.status not in (200, 201, 409):
+        raise LabFailure(f"{method} {path}: {answer.problem}")
+    return answer.body
+
+
+async def _effective(server: ApiClient, token: str, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name%3D{TRIGGER}&limit=1"
+    until = time.monotonic() + EFFECTIVE_SECONDS
+    problem = "not asked"
+    while time.monotonic() < until:
+        try:
+            answer = await server.request("GET", path, token)
+        except HTTPError as error:
+            problem = str(error)
+        else:
+            if answer.status == 200:
+                return
+            problem = answer.problem
+        await asyncio.sleep(_PAUSE_SECONDS)
+    raise LabFailure(f"after {EFFECTIVE_SECONDS:g} s the token of {namespace} is still refused: {problem}")

@@ -1,0 +1,44 @@
+"""etcd for one lab: on a unix socket, in memory, gone with the lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# etcd wants a port even here; it becomes a part of the file's name.
+_SOCKET = "etcd.sock:0"
+_PEERS = "peers.sock:0"
+# One member elects itself, but waits for these first; nobody else is there who could be late.
+_HEARTBEAT_MILLISECONDS = 10
+_ELECTION_MILLISECONDS = 50
+
+
+def arguments(binary: Path, private: Path) -> list[str]:
+    """To be run in ``private``, since etcd takes the name of a unix socket but no path.
+
+    On a socket in a private folder it has no port that could be in use or reached by a client under test, and every
+    API server finds it from whatever network namespace it is in: paths belong to the mount namespace.
+    """
+    return [
+        str(binary),
+        f"--data-dir={private / 'etcd'}",
+        f"--listen-client-urls=unix://{_SOCKET}",
+        f"--advertise-client-urls=unix://{_SOCKET}",
+        f"--listen-peer-urls=unix://{_PEERS}",
+        f"--initial-advertise-peer-urls=unix://{_PEERS}",
+        f"--initial-cluster=default=unix://{_PEERS}",
+        f"--heartbeat-interval={_HEARTBEAT_MILLISECONDS}",
+        f"--election-timeout={_ELECTION_MILLISECONDS}",
+        # Nothing of it outlives the machine's memory, so there is nothing to be safe for.
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+    ]
+
+
+def listens(private: Path) -> bool:
+    """Whether it can be connected to; before that, kube-apiserver would wait a second before each further attempt."""
+    return (private / _SOCKET).is_socket()
+
+
+def endpoint(private: Path) -> str:
+    """What kube-apiserver's ``--etcd-servers`` takes."""
+    return f"unix://{private / _SOCKET}"

@@ -1,0 +1,31 @@
+"""What the lab needs of a control plane, whichever it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the API server is and how to prove both sides' identity."""
+
+    host: str
+    port: int
+    ca_pem: str
+    token: str = field(repr=False)
+    """Of an administrator: makes namespaces, touches triggers."""
+
+
+class ControlPlane(Protocol):
+    """A control plane that runs. ``start`` is an asynchronous context manager: ready when entered, gone when left."""
+
+    access: Access
+    version: str
+    """What ``/version`` answers."""
+
+    async def admit(self, namespace: str) -> str:
+        """A token for a client that watches the trigger in this namespace, which exists. Raises LabFailure."""
+
+    async def ended(self) -> None:
+        """Waits until it ends, which it never does of its own accord: then raises ControlPlaneFailure."""
