@@ -1,10 +1,13 @@
 # `make` alone explains. What CI runs is `make test`, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint matrix bench lock clean
+.PHONY: help setup control-plane test lint matrix results bench lock clean
 
 bin := .venv/bin
 # More arguments for `watcher run`: make matrix ARGS='--stacks python-urllib3'
 ARGS ?=
+# What `make results` runs and publishes.
+RESULTS_CELLS ?= */*/*
+RESULTS_RUN ?= runs/results-$(shell date -u +%Y%m%d-%H%M%S)
 
 help: ## this text
 	@printf '%s\n' 'make <target>; the first time, each sets up what it needs' ''
@@ -19,13 +22,21 @@ matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (
 	$(bin)/watcher run --scale 12 --profiles default,tcp-keepalive,read-timeout \
 		--scenarios control,azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb,gcp-vpc,blackhole $(ARGS)
 
+results: setup ## run in true time, each cell twice, and publish it under results/ (RESULTS_CELLS='…' chooses)
+	run='$(RESULTS_RUN)' && $(bin)/watcher run --cells '$(RESULTS_CELLS)' --repeat 2 --tie-break --output "$$run" $(ARGS) \
+		&& $(bin)/watcher publish "$$run"
+
 lint: setup ## ruff, mypy, import-linter
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy
 	$(bin)/lint-imports --no-logo
 
-test: lint ## lint, then all tests
+control-plane: setup ## build the real control plane from its Go modules (some minutes, once); runs use it from then on
+	$(bin)/watcher build control-plane
+
+# On a user's machine the tests that need it are skipped where it was never built; in CI nothing is.
+test: lint $(if $(filter true,$(CI)),control-plane) ## lint, then all tests
 	$(bin)/pytest
 
 bench: setup ## speed and memory of the lab, the journal and the judge

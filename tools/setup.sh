@@ -96,6 +96,17 @@ look_for_tools() {
     done
 }
 
+# Only the real control plane needs these, so an ordinary user can do without; `watcher doctor` names what is missing.
+want_for_control_plane() {
+    is_root && has apt-get && [ "$(uname -s)" = Linux ] || return 0
+    wanted=''
+    for pair in haproxy:haproxy iptables:iptables; do
+        has "${pair%%:*}" || wanted="$wanted ${pair#*:}"
+    done
+    # shellcheck disable=SC2086  # a list of packages
+    [ -z "$wanted" ] || apt_install $wanted || say "not installed:$wanted (the real control plane needs it)"
+}
+
 look_for_python() {
     if [ -n "${PYTHON:-}" ]; then
         python=$PYTHON
@@ -205,6 +216,7 @@ make_venv() {
 }
 
 need_system
+want_for_control_plane
 need_cache
 venv_is_ready || make_venv
 tell_uv

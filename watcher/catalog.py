@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from watcher.errors import FileError, UnknownName, UsageError
-from watcher.model import Build, Client, Path, Profile, Scenario, Stack, Value
+from watcher.model import Balancer, Build, Client, Path, Profile, Scenario, Stack, Value
 
 PACKAGE = pathlib.Path(__file__).parent
 MANIFEST = "client.toml"
@@ -51,25 +51,32 @@ class Catalog:
     scenarios: Mapping[str, Scenario]
 
     @classmethod
-    def load(cls, clients: Iterable[pathlib.Path] = (), scenarios: Iterable[pathlib.Path] = ()) -> Catalog:
+    def load(
+        cls,
+        clients: Iterable[pathlib.Path] = (),
+        scenarios: Iterable[pathlib.Path] = (),
+        paths: Iterable[pathlib.Path] = (),
+    ) -> Catalog:
         """Read the catalog that comes with the package, then the user's own.
 
-        ``clients`` are client folders, ``scenarios`` scenario files; a name that exists already is an error.
+        ``clients`` are client folders, ``scenarios`` scenario files, ``paths`` path files; a name that exists already
+        is an error.
         """
         profiles = _read_all(Profile, sorted((PACKAGE / "profiles").glob("*.toml")))
-        paths = _read_all(Path, sorted((PACKAGE / "paths").glob("*.toml")))
+        read_paths = _read_all(Path, [*sorted((PACKAGE / "paths").glob("*.toml")), *paths])
         faults = read_faults(PACKAGE / "faults")
         files = [*sorted((PACKAGE / "scenarios").glob("*.toml")), *scenarios]
         read_scenarios = _read_all(Scenario, files)
         for file, scenario in read_scenarios:
-            _check_reference(file, "path", "path", scenario.path, [path.name for _, path in paths])
+            _check_reference(file, "path", "path", scenario.path, [path.name for _, path in read_paths])
             _check_reference(file, "fault", "fault", scenario.fault, faults)
+            _check_server_side(file, scenario, next(path for _, path in read_paths if path.name == scenario.path))
         shipped = sorted(file.parent for file in clients_folder().glob(f"*/{MANIFEST}"))
         stacks = _read_clients([*shipped, *clients], [profile.name for _, profile in profiles])
         return cls(
             stacks=MappingProxyType(stacks),
             profiles=_by_name(profiles, lambda p: (len(p.settings.model_fields_set), p.name)),
-            paths=_by_name(paths, lambda p: (p.idle_timeout_seconds or 0, p.name)),
+            paths=_by_name(read_paths, lambda p: (p.idle_timeout_seconds or 0, p.name)),
             faults=MappingProxyType(faults),
             scenarios=_by_name(read_scenarios, lambda s: (s.quiet_seconds is None, s.name)),
         )
@@ -194,11 +201,24 @@ def _check_reference(file: pathlib.Path, key: str, kind: str, name: str, known: 
         raise FileError(str(file), key, unknown.message, advice=unknown.advice)
 
 
+def _check_server_side(file: pathlib.Path, scenario: Scenario, path: Path) -> None:
+    """kube-proxy leads where its Service does, whatever a scenario says."""
+    if path.balancer is not Balancer.LAB and scenario.server_keepalive not in (None, path.server_keepalive):
+        raise FileError(
+            str(file),
+            "server_keepalive",
+            f"path {path.name} leads to the API server itself, whose keepalive is its own",
+        )
+
+
 def _validate(model: type[V], content: dict[str, Any], file: pathlib.Path) -> V:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(model, detail) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        # A table that is wrong leaves its list too short: that is the same mistake, said again.
+        details = [detail for detail in details if detail["type"] != "too_short"] or details
+        problems = [_problem(model, detail) for detail in details]
         key, problem, advice = problems[0]
         more = [f"{key}: {problem}" for key, problem, _ in problems[1:]]
         raise FileError(str(file), key, problem, advice="; ".join([*filter(None, [advice]), *more]) or None) from error

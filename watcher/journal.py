@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
 from collections.abc import Iterable, Iterator
@@ -21,8 +22,16 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        _drop_partial_line(self._path)
         self._file = self._path.open("ab", buffering=0)
+        try:
+            # The kernel gives it back however the process ends.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise UsageError(
+                f"the run in {folder} is still going on in another process", advice="wait for it, or end it first"
+            ) from error
+        _drop_partial_line(self._path)
         self.length = 0
 
     def append_line(self, line: bytes) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -98,6 +99,15 @@ class ServerKeepalive(StrEnum):
     THREE_MINUTES = "180s"
 
 
+class Balancer(StrEnum):
+    """Who sends a client's connection on to the API server."""
+
+    LAB = "lab"
+    """A DNAT rule of the lab's own."""
+    KUBE_PROXY_IPTABLES = "kube-proxy-iptables"
+    KUBE_PROXY_NFTABLES = "kube-proxy-nftables"
+
+
 class Path(Value):
     """What stands between client and API server; one file in ``paths/``."""
 
@@ -107,6 +117,7 @@ class Path(Value):
     ending: Ending = Ending.NEVER
     end_delay_seconds: Seconds = 0
     server_keepalive: ServerKeepalive = ServerKeepalive.OFF
+    balancer: Balancer = Balancer.LAB
     source: str
 
     @model_validator(mode="after")
@@ -114,6 +125,13 @@ class Path(Value):
         if (self.idle_timeout_seconds is None) != (self.ending is Ending.NEVER):
             raise ValueError(
                 "a path with idle_timeout_seconds needs an ending other than 'never', and the other way round"
+            )
+        if self.balancer is not Balancer.LAB and self.idle_timeout_seconds is not None:
+            raise ValueError(f"{self.balancer.value} forgets no flow: leave idle_timeout_seconds and ending out")
+        if self.balancer is not Balancer.LAB and self.server_keepalive is ServerKeepalive.OFF:
+            raise ValueError(
+                f"{self.balancer.value} leads to the API server itself: server_keepalive is"
+                f" {ServerKeepalive.THREE_MINUTES.value!r}"
             )
         return self
 
@@ -153,12 +171,22 @@ class Timer(Value):
     source: str
 
 
+COMMAND_PLACES = ("environment", "folder")
+
+
 class Build(Value):
     """How a client folder's environment is made."""
 
-    kind: Literal["python"]
-    lock: str
+    kind: Literal["python", "none"]
+    """``none``: the command needs nothing made for it, as a program that is built already."""
+    lock: str = ""
     """File name of the lock, inside the folder: a requirements file with hashes."""
+
+    @model_validator(mode="after")
+    def _lock_fits(self) -> Build:
+        if (self.kind == "python") != bool(self.lock):
+            raise ValueError("kind 'python' needs a lock, kind 'none' has none")
+        return self
 
 
 class Stack(Value):
@@ -175,6 +203,17 @@ class Stack(Value):
     profiles: tuple[Name, ...] = Field(min_length=1)
     """Profiles it can do; any other must end with status 127."""
     timers: tuple[Timer, ...] = ()
+
+    @field_validator("command")
+    @classmethod
+    def _places_are_known(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        for argument in command:
+            for _, place, _, _ in Formatter().parse(argument):
+                if place is not None and place not in COMMAND_PLACES:
+                    known = ", ".join(f"{{{each}}}" for each in COMMAND_PLACES)
+                    raise ValueError(f"{{{place}}} is not known; there are {known}")
+        return command
+
     default_source: str
     """The upstream page whose example the ``default`` profile is."""
     memory_mib: Annotated[int, Field(gt=0)]
@@ -273,6 +312,7 @@ class CellPlan(Value):
     path: Name
     ending: Ending
     server_keepalive: ServerKeepalive
+    balancer: Balancer = Balancer.LAB
     fault: Name
     asked: Settings
     effective: Settings
@@ -339,6 +379,8 @@ class CellResult(Value):
 class RunResult(Value):
     id: str
     started_at: str
+    started_monotonic: float = 0.0
+    """``started_at`` on the clock of the journal's ``t``."""
     scale: float
     deadline_seconds: float
     control_plane: str

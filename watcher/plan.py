@@ -8,10 +8,11 @@ is not run and says why (``not scalable``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from watcher.model import (
+    Balancer,
     CellId,
     CellPlan,
     Control,
@@ -38,6 +39,7 @@ BOOKMARK_SECONDS = 61.0
 KERNEL_TIMER_SLACK = 0.125
 """Linux's timer wheel may fire a long timer this much of its time too late (kernel/time/timer.c)."""
 CONTROL_MEMORY_MIB = 25
+KUBE_PROXY_MEMORY_MIB = 75
 MEMORY_SHARE = 0.7
 
 NO_FAULT = "none"
@@ -57,6 +59,8 @@ class Choice:
     """Globs of ``stack/profile/scenario``; None is all. A scenario of which no cell is left is left out."""
     server_scales: bool = True
     """Whether the API server's own timers can be divided: the embedded one's can."""
+    missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
+    """Balancers that this run cannot have, with the reason."""
     scale: float = 1.0
     repeat: int = 1
     deadline_seconds: float = DEADLINE_SECONDS
@@ -193,7 +197,9 @@ def not_scalable(
     settings = effective(profile.settings, scale)
     if not server_scales and profile.settings.bookmarks:
         return f"not scalable: the API server sends bookmarks {BOOKMARK_SECONDS:g} s apart, whatever the scale"
-    if not server_scales and _server_keepalive(scenario, path) is not ServerKeepalive.OFF:
+    # Where a path forgets no flow, there is nothing that a probe could keep alive, and no program sees one.
+    kept_alive = _server_keepalive(scenario, path) is not ServerKeepalive.OFF and path.idle_timeout_seconds is not None
+    if not server_scales and kept_alive:
         return f"not scalable: the API server's own TCP keepalive comes after {SERVER_KEEPALIVE_SECONDS:g} s"
     pairs = [
         ("keepalive gives up", detection_seconds(profile.settings), detection_seconds(settings)),
@@ -248,6 +254,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
     elif stack.name in choice.not_built:
         skip = Skip(verdict=Verdict.NOT_BUILT, reason=choice.not_built[stack.name])
+    elif path.balancer in choice.missing_balancers:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     return CellPlan(
@@ -256,12 +264,13 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         path=path.name,
         ending=path.ending,
         server_keepalive=_server_keepalive(scenario, path),
+        balancer=path.balancer,
         fault=scenario.fault,
         asked=profile.settings,
         effective=effective(profile.settings, choice.scale),
         timing=timing(scenario, path, choice.scale, choice.deadline_seconds),
         proof=scenario.proof,
-        memory_mib=stack.memory_mib,
+        memory_mib=stack.memory_mib + _balancer_mib(path),
         skip=skip,
     )
 
@@ -273,13 +282,18 @@ def _control(control: Control, scenario: Scenario, path: Path, choice: Choice, r
         path=path.name,
         ending=path.ending,
         server_keepalive=_server_keepalive(scenario, path),
+        balancer=path.balancer,
         fault=scenario.fault,
         asked=Settings(),
         effective=Settings(),
         timing=timing(scenario, path, choice.scale, choice.deadline_seconds),
         proof=scenario.proof,
-        memory_mib=CONTROL_MEMORY_MIB,
+        memory_mib=CONTROL_MEMORY_MIB + _balancer_mib(path),
     )
+
+
+def _balancer_mib(path: Path) -> int:
+    return 0 if path.balancer is Balancer.LAB else KUBE_PROXY_MEMORY_MIB
 
 
 def _server_keepalive(scenario: Scenario, path: Path) -> ServerKeepalive:

@@ -104,6 +104,8 @@ class FlowKey(Value):
     port: int
     state: str
     expires_seconds: float | None = None
+    server: str | None = None
+    """Where the path sends it: address and port."""
 
 
 class Fault(Entry):

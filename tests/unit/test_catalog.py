@@ -91,6 +91,8 @@ def test_the_paths_have_their_documented_timeouts() -> None:
     known = {name: (path.idle_timeout_seconds, str(path.ending)) for name, path in Catalog.load().paths.items()}
     assert known == {
         "direct": (None, "never"),
+        "kube-proxy-iptables": (None, "never"),
+        "kube-proxy-nftables": (None, "never"),
         "azure-slb": (240, "reset-both"),
         "azure-slb-reset-lost": (240, "reset-server"),
         "azure-slb-silent": (240, "silent"),
@@ -123,6 +125,27 @@ def test_every_path_names_its_source_and_every_thread_is_an_address() -> None:
         assert all(thread.startswith("https://github.com/") for thread in scenario.threads), scenario.name
         assert scenario.proof.before, f"{scenario.name} is believed without proof"
         assert scenario.proof.after, f"{scenario.name} is believed without proof"
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+@pytest.mark.parametrize("scenario", ["control", "blackhole"])
+def test_inside_a_cluster_the_same_is_asked_and_proved(scenario: str, mode: str) -> None:
+    """Else a difference to the scenario outside could come from another gap or a weaker proof than from kube-proxy."""
+    catalog = Catalog.load()
+    outside, inside = catalog.scenarios[scenario], catalog.scenarios[f"{scenario}-kube-proxy-{mode}"]
+    assert inside.path == str(catalog.paths[inside.path].balancer) == f"kube-proxy-{mode}"
+    assert inside.proof == outside.proof
+    for field in ("fault", "gap_seconds", "quiet_seconds", "window_seconds"):
+        assert getattr(inside, field) == getattr(outside, field)
+
+
+def test_a_scenario_cannot_take_the_servers_keepalive_from_kube_proxy(tmp_path: Path) -> None:
+    """Its results would name a server side that kube-proxy never sent the client to."""
+    text = (catalog.PACKAGE / "scenarios" / "control-kube-proxy-nftables.toml").read_text()
+    file = tmp_path / "quiet-server.toml"
+    file.write_text(text.replace('fault = "none"', 'fault = "none"\nserver_keepalive = "off"'))
+    with pytest.raises(FileError, match="leads to the API server itself"):
+        Catalog.load(scenarios=[file])
 
 
 def test_scenarios_differ_from_their_server_keepalive_twin_in_nothing_else() -> None:
@@ -169,7 +192,8 @@ def test_a_users_own_client_and_scenario_are_found(client: Path, scenario: Path)
         ("memory_mib = 40", "memory_mib = 40\nretries = 3", "stack[0].retries", "unknown key"),
         ("memory_mib = 40", "memory_mib = 'much'", "stack[0].memory_mib", "found 'much'"),
         ("memory_mib = 40", "memory_mib = -1", "stack[0].memory_mib", "greater than 0"),
-        ('lock = "requirements.lock"', "", "build.lock", "is missing"),
+        ('lock = "requirements.lock"', "", "build", "needs a lock"),
+        ("{folder}/watch.py", "{foldr}/watch.py", "stack[0].command", "{foldr} is not known"),
         ('kind = "python"', 'kind = "cobol"', "build.kind", "'python'"),
         ('"retry"]', '"retyr"]', "stack[0].profiles", "unknown profile 'retyr'"),
         ('name = "mine"', 'name = "Mine!"', "stack[0].name", "pattern"),
@@ -186,6 +210,35 @@ def test_a_wrong_manifest_is_named_with_its_key(client: Path, old: str, new: str
     assert caught.value.key == key
     assert said in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_an_error_in_one_table_is_not_followed_by_the_whole_manifest(client: Path) -> None:
+    """Who reads that a list is too short, with all of it printed, does not find the line that matters."""
+    changed(client / "client.toml", "memory_mib = 40", "memory_mib = 40\nretries = 3")
+    with pytest.raises(FileError) as caught:
+        Catalog.load([client])
+    assert "at least 1 item" not in str(caught.value)
+
+
+def test_a_client_that_is_built_already_needs_no_lock(client: Path) -> None:
+    """A client may be in any language; a Go program has no Python environment to make."""
+    from watcher.programs import environment
+
+    changed(client / "client.toml", 'kind = "python"\nlock = "requirements.lock"', 'kind = "none"')
+    found = Catalog.load([client]).stacks["mine"]
+    assert environment.is_built(found.folder, found.build)
+    assert environment.environment_for(found.folder, found.build) == client
+
+
+def test_a_path_of_ones_own(tmp_path: Path, scenario: Path) -> None:
+    """ "My load balancer forgets after 100 s" is the first thing that an operator wants to try."""
+    mine = tmp_path / "my-balancer.toml"
+    mine.write_text('description = "mine"\nidle_timeout_seconds = 100.0\nending = "silent"\nsource = "my own"\n')
+    changed(scenario, 'path = "direct"', 'path = "my-balancer"')
+    loaded = Catalog.load(scenarios=[scenario], paths=[mine])
+    assert loaded.paths[loaded.scenarios["my-scenario"].path].idle_timeout_seconds == 100
+    with pytest.raises(FileError, match="my-balancer"):
+        Catalog.load(scenarios=[scenario])
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ def test_run_hands_over_what_was_asked_for(lab: Runner, client: str) -> None:
     result = call(
         "run", "--client", client, "--stacks", "mi*", "--profiles", "tcp-keepalive,default",
         "--scenarios", "azure-slb*", "--scale", "12.5", "--repeat", "3", "--jobs", "4",
-        "--control-plane", "embedded", "--fail-on", "late,died", "--output", "here", "--resume",
+        "--control-plane", "embedded", "--fail-on", "late,died", "--output", "here",
+        "--cells", "*/default/azure-slb,*/*/control", "--tie-break",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     (options,) = lab.asked
@@ -190,7 +191,19 @@ def test_run_hands_over_what_was_asked_for(lab: Runner, client: str) -> None:
     assert (options.scale, options.repeat, options.jobs) == (12.5, 3, 4)
     assert options.control_plane == "embedded"
     assert options.fail_on == (Verdict.LATE, Verdict.DIED)
-    assert (options.output, options.resume) == (Path("here"), True)
+    assert (options.output, options.resume) == (Path("here"), False)
+    assert (options.cells, options.tie_break) == ("*/default/azure-slb,*/*/control", True)
+
+
+def test_resume_goes_on_with_what_was_begun(lab: Runner, client: str) -> None:
+    """A run that is resumed at another scale, or with other stacks, would mix two runs in one folder."""
+    assert call("run", "--client", client, "--resume", "--output", "here").exit_code == 0
+    assert lab.asked[0].resume
+    for option, value in (("--scale", "10"), ("--stacks", "mine"), ("--cells", "*/*/control")):
+        result = call("run", "--client", client, "--resume", "--output", "here", option, value)
+        assert result.exit_code == 2
+        assert option in result.stderr
+    assert len(lab.asked) == 1
 
 
 def test_run_is_in_true_time_unless_asked_otherwise(lab: Runner, client: str) -> None:

@@ -14,7 +14,7 @@ from watcher import doctor
 from watcher.doctor import inside
 from watcher.doctor.checks import Check, checks, first_problem
 from watcher.doctor.clients import environments
-from watcher.doctor.readings import NEEDED_TOOLS, USEFUL_TOOLS, Attempt, Readings, find_tool, read
+from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, USEFUL_TOOLS, Attempt, Readings, find_tool, read
 
 FEATURES = ("proc", "veth", "nftables", "conntrack", "packets")
 WORKS = Attempt(status=0, error="", features=dict.fromkeys(FEATURES))
@@ -24,7 +24,7 @@ DEBIAN = Readings(
     distribution="Debian GNU/Linux 12 (bookworm)",
     python=(3, 11, 2),
     user=1000,
-    tools={tool: f"/usr/sbin/{tool}" for tool in (*NEEDED_TOOLS, *USEFUL_TOOLS)},
+    tools={tool: f"/usr/sbin/{tool}" for tool in (*NEEDED_TOOLS, *PATH_TOOLS, *USEFUL_TOOLS)},
     limits={
         "user.max_user_namespaces": 63000,
         "user.max_net_namespaces": 63000,
@@ -163,6 +163,18 @@ def test_a_tool_for_looking_by_hand_stops_nothing(tool: str) -> None:
     """A user must not have to install what the lab does not use."""
     machine = replace(DEBIAN, tools={**DEBIAN.tools, tool: None})
     assert not named(machine, tool).ok
+    assert first_problem(checks(machine)) is None
+
+
+@pytest.mark.parametrize(("tool", "package"), PATH_TOOLS.items())
+def test_a_tool_of_one_path_is_named_with_it_and_stops_nothing(tool: str, package: str) -> None:
+    """All other paths work without it, and whoever wants this one must learn what to install."""
+    machine = replace(DEBIAN, tools={**DEBIAN.tools, tool: None})
+    check = named(machine, tool)
+    assert not check.ok
+    assert check.detail.endswith(f"only for the path kube-proxy-{tool}")
+    assert check.remedy is not None
+    assert check.remedy.endswith(f"install -y {package}")
     assert first_problem(checks(machine)) is None
 
 

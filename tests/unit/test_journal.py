@@ -17,7 +17,12 @@ CATALOG = Catalog.load()
 
 def planned() -> list[Planned]:
     choice = plan.Choice(
-        stacks=[], profiles=[], scenarios=[CATALOG.scenarios["control"]], paths=CATALOG.paths, not_built={}, repeat=2
+        stacks=[CATALOG.stacks["python-urllib3"].stack],
+        profiles=[CATALOG.profiles["default"]],
+        scenarios=[CATALOG.scenarios["control"]],
+        paths=CATALOG.paths,
+        not_built={},
+        repeat=2,
     )
     return [Planned(t=0, cell=str(cell.id), plan=cell) for cell in plan.make(choice)]
 
@@ -78,3 +83,13 @@ def test_a_resumed_run_does_only_what_is_left() -> None:
     closed = Closed(t=2, cell=records[0].cell)
     assert journal.unfinished([*records, closed]) == records[1:]
     assert journal.unfinished([*records, *(Closed(t=2, cell=each.cell) for each in records)]) == []
+
+
+def test_a_run_that_is_still_going_on_is_not_resumed(tmp_path: Path) -> None:
+    """Two processes in one journal would destroy both runs."""
+    with journal.Journal(tmp_path) as kept:
+        kept.append(planned()[0])
+        with pytest.raises(UsageError, match="still going on"):
+            journal.Journal(tmp_path)
+    journal.Journal(tmp_path).close()
+    assert list(journal.read(tmp_path)) == planned()[:1]

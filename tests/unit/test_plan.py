@@ -6,7 +6,7 @@ import pytest
 
 from watcher import plan
 from watcher.catalog import Catalog
-from watcher.model import Control, Settings, Stack, Timer, Verdict
+from watcher.model import Balancer, Control, Settings, Stack, Timer, Verdict
 
 CATALOG = Catalog.load()
 
@@ -147,3 +147,71 @@ def test_waves_hold_memory_jobs_and_repeats_and_start_with_the_longest() -> None
     assert waves[0][0].id.scenario == "gcp-vpc"
     assert all(len(wave) <= 2 for wave in plan.waves(cells, memory_mib=10**6, jobs=2))
     assert len(plan.waves(cells, memory_mib=10**6, jobs=None)) == 2
+
+
+def test_cells_can_be_chosen_one_by_one() -> None:
+    """One row more on one scenario must not cost a run of everything."""
+    cells = plan.make(choice(cells=["*/default/azure-slb", "a-stack/tcp-keepalive/*"]))
+    real = {(cell.id.profile, cell.id.scenario) for cell in cells if cell.control is None}
+    assert real == {
+        ("default", "azure-slb"),
+        *(("tcp-keepalive", name) for name in ("azure-slb", "gcp-vpc", "control")),
+    }
+    one = plan.make(choice(cells=["*/default/azure-slb"]))
+    assert {cell.id.scenario for cell in one} == {"azure-slb"}, "no control for a scenario that is not run"
+
+
+def test_cells_whose_repeats_disagree_are_run_once_more_with_their_controls() -> None:
+    """A third word decides how a flaky cell is to be read, and it needs controls of its own."""
+    cells = plan.make(choice(repeat=2))
+    again = plan.once_more(cells, {"a-stack/default/azure-slb"})
+    assert {str(cell.id) for cell in again} == {
+        "perfect/control/azure-slb#3",
+        "deaf/control/azure-slb#3",
+        "a-stack/default/azure-slb#3",
+    }
+
+
+def test_what_the_real_servers_timers_decide_is_not_scaled() -> None:
+    """Bookmarks come 61 s apart from the real API server at any scale: too late to keep a scaled flow alive."""
+    able = stack(profiles=("default", "bookmarks"))
+    server = [CATALOG.scenarios["azure-slb"], CATALOG.scenarios["azure-slb-server-180s"]]
+    for scales, profile, scenario, runs in (
+        (False, "bookmarks", "azure-slb", False),
+        (False, "default", "azure-slb-server-180s", False),
+        (False, "default", "azure-slb", True),
+        (True, "bookmarks", "azure-slb", True),
+        (True, "default", "azure-slb-server-180s", True),
+    ):
+        made = plan.make(choice(stacks=[able], scenarios=server, scale=12, server_scales=scales))
+        skips = {(cell.id.profile, cell.id.scenario): cell.skip for cell in made if cell.control is None}
+        assert (skips[profile, scenario] is None) is runs, (scales, profile, scenario)
+
+
+KUBE_PROXY = [CATALOG.scenarios[f"{name}-kube-proxy-nftables"] for name in ("control", "blackhole")]
+
+
+def test_where_no_flow_is_forgotten_the_servers_keepalive_decides_nothing() -> None:
+    """Its 180 s do not scale, but without an idle timeout no cell is decided by them, and none is lost to them."""
+    for cell in plan.make(choice(scenarios=KUBE_PROXY, scale=12, server_scales=False)):
+        assert cell.skip is None or cell.skip.verdict is Verdict.UNSUPPORTED
+        assert cell.balancer == "kube-proxy-nftables"
+
+
+def test_without_kube_proxy_its_cells_are_left_out_and_say_why() -> None:
+    """They must not count against any client, nor stop the cells of other paths."""
+    scenarios = [*KUBE_PROXY, CATALOG.scenarios["control"]]
+    made = plan.make(choice(scenarios=scenarios, missing_balancers={Balancer.KUBE_PROXY_NFTABLES: "none here"}))
+    for cell in made:
+        if cell.balancer is Balancer.LAB:
+            assert cell.skip is None or cell.skip.verdict is Verdict.UNSUPPORTED
+        else:
+            assert cell.control is None, "a control for a scenario of which nothing runs"
+            assert cell.skip is not None
+            assert cell.skip.verdict is Verdict.UNSUPPORTED or cell.skip.reason == "none here"
+
+
+def test_a_cell_takes_the_memory_of_its_kube_proxy() -> None:
+    """Otherwise a wave of such cells is more than the machine has."""
+    inside = {cell.memory_mib for cell in plan.make(choice(scenarios=KUBE_PROXY)) if cell.control is None}
+    assert inside == {stack().memory_mib + plan.KUBE_PROXY_MEMORY_MIB}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from watcher.cli import judging, listing, machine, running
+from watcher.cli import judging, listing, machine, publishing, running
 from watcher.cli.output import print_error
 from watcher.errors import WatcherError
 
@@ -79,6 +79,7 @@ app.command("run", epilog=running.EPILOG)(running.run)
 app.command("list", epilog=listing.EPILOG)(listing.list_)
 app.command("judge", epilog=judging.JUDGE_EPILOG)(judging.judge)
 app.command("diff", epilog=judging.DIFF_EPILOG)(judging.diff)
+app.command("publish", epilog=publishing.EPILOG)(publishing.publish)
 app.command("build", epilog=machine.BUILD_EPILOG)(machine.build)
 app.command("doctor", epilog=machine.DOCTOR_EPILOG)(machine.doctor)
 

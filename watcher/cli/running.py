@@ -57,6 +57,10 @@ def run(
         list[Path] | None,
         typer.Option("--scenario", metavar="FILE", rich_help_panel=_CHOICE, help="A scenario of your own; repeatable."),
     ] = None,
+    path: Annotated[
+        list[Path] | None,
+        typer.Option("--path", metavar="FILE", rich_help_panel=_CHOICE, help="A path of your own; repeatable."),
+    ] = None,
     cells: Annotated[
         str | None,
         typer.Option(
@@ -110,7 +114,13 @@ def run(
 
     if resume and output is None:
         raise UsageError("--resume needs --output", advice="name the folder of the run to go on with")
-    catalog = Catalog.load(client or (), scenario or ())
+    given = {"--stacks": stacks, "--profiles": profiles, "--scenarios": scenarios, "--cells": cells, "--scale": scale}
+    if resume and (clash := [name for name, value in given.items() if value is not None]):
+        raise UsageError(
+            f"--resume goes on with what the run was begun with; {', '.join(clash)} cannot change it",
+            advice="leave it out, or begin a new run in another --output",
+        )
+    catalog = Catalog.load(client or (), scenario or (), path or ())
     folder = output or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     options = RunOptions(
         stacks=",".join(catalog.select_stacks(stacks)),
@@ -134,7 +144,7 @@ def run(
     from watcher.runner.run import run as run_cells
 
     results = run_cells(options, catalog, progress_console())
-    for name, content in files.derived(results).items():
+    for name, content in {**files.derived(results), **files.beside_cells(results)}.items():
         replace(folder / name, content)
     out = console()
     terminal.show(terminal.report(results, terminal.columns(out)), out)

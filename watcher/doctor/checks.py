@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from watcher.doctor.readings import NEEDED_TOOLS, USEFUL_TOOLS, Readings
+from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, USEFUL_TOOLS, Readings
 from watcher.doctor.remedies import a_linux_machine, a_permissive_container, install, set_for_good
 
 _PROGRAM_MIB = 45
@@ -70,15 +70,19 @@ def _python(readings: Readings) -> Check:
 def _tools(readings: Readings) -> Iterable[Check]:
     for tool, package in NEEDED_TOOLS.items():
         yield _tool(readings, tool, package, required=True)
+    for tool, package in PATH_TOOLS.items():
+        yield _tool(readings, tool, package, required=False, use=f"the path kube-proxy-{tool}")
     for tool, package in USEFUL_TOOLS.items():
         yield _tool(readings, tool, package, required=False)
 
 
-def _tool(readings: Readings, tool: str, package: str, *, required: bool) -> Check:
+def _tool(
+    readings: Readings, tool: str, package: str, *, required: bool, use: str = "looking into a run by hand"
+) -> Check:
     path = readings.tools.get(tool)
     if path is not None:
         return Check(tool, True, path, required=required)
-    detail = "not found" if required else "not found; only for looking into a run by hand"
+    detail = "not found" if required else f"not found; only for {use}"
     return Check(tool, False, detail, install(package, root=readings.user == 0), required=required)
 
 

@@ -24,6 +24,8 @@ NEEDED_TOOLS: Mapping[str, str] = {
 }
 """Tool to the Debian package that brings it."""
 USEFUL_TOOLS: Mapping[str, str] = {"tcpdump": "tcpdump", "conntrack": "conntrack"}
+PATH_TOOLS: Mapping[str, str] = {"iptables": "iptables"}
+"""Needed for one path only: that of this name after ``kube-proxy-``."""
 LIMITS = (
     "kernel.apparmor_restrict_unprivileged_userns",
     "kernel.unprivileged_userns_clone",
@@ -75,7 +77,7 @@ class Readings:
 def read() -> Readings:
     """Reads everything; a part that cannot be read has its empty value, never an error."""
     linux = platform.system() == "Linux"
-    tools = {name: find_tool(name) for name in (*NEEDED_TOOLS, *USEFUL_TOOLS)}
+    tools = {name: find_tool(name) for name in (*NEEDED_TOOLS, *PATH_TOOLS, *USEFUL_TOOLS)}
     status = _status() if linux else {}
     assets = os.environ.get("KUBEBUILDER_ASSETS") or None
     binaries = ("etcd", "kube-apiserver")

@@ -84,6 +84,7 @@ class Docket:
             run=RunResult(
                 id=run.run,
                 started_at=run.started_at,
+                started_monotonic=run.t,
                 scale=run.scale,
                 deadline_seconds=run.deadline_seconds,
                 control_plane=run.control_plane,
@@ -170,9 +171,10 @@ def _badness(pair: tuple[Judged, Outcome]) -> tuple[int, float]:
 
 
 def _invalid(real: Sequence[CellResult], skips: set[str]) -> list[str]:
-    """Too many invalid cells, or one that does not say why. Those that no scaled run can decide are left aside."""
+    """Too many invalid cells, or one that does not say why. Those that this run could never decide are left aside."""
     reasons = []
-    decidable = [cell for cell in real if not _not_scalable(cell)]
+    left_out = [cell for cell in real if cell.verdict is Verdict.INVALID and cell.reason in skips]
+    decidable = [cell for cell in real if cell not in left_out and not _not_scalable(cell)]
     invalid = [cell for cell in decidable if cell.verdict is Verdict.INVALID]
     if len(invalid) > MAX_INVALID_SHARE * len(decidable):
         share = len(invalid) / len(decidable)

@@ -21,6 +21,8 @@ HARNESS_ADDRESS = "10.120.0.2"
 """The harness itself: updater, perfect client. It reaches the cluster without crossing any path."""
 CLUSTER_HARNESS_ADDRESS = "10.120.0.1"
 
+CLIENT_RANGE = "10.16.0.0/12"
+"""All clients' links; to kube-proxy, the addresses of the cluster's pods."""
 _CLIENT_LINKS = int(IPv4Address("10.16.0.0"))
 _SERVER_LINKS = int(IPv4Address("10.32.0.0"))
 MOST_CELLS = 200_000

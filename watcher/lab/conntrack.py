@@ -81,4 +81,13 @@ def _flow(entry: object, client_address: str) -> FlowKey | None:
         port=ports.get_attr("CTA_PROTO_SRC_PORT"),
         state=_STATES[state] if state is not None and state < len(_STATES) else f"unknown ({state})",
         expires_seconds=get("CTA_TIMEOUT"),
+        server=_source(get("CTA_TUPLE_REPLY")),
     )
+
+
+def _source(reply: object) -> str | None:
+    """Address and port that answers come from, that is: where the balancer sends the flow."""
+    if reply is None:
+        return None
+    get = reply.get_attr  # type: ignore[attr-defined]  # pyroute2's messages are untyped
+    return f"{get('CTA_TUPLE_IP').get_attr('CTA_IP_V4_SRC')}:{get('CTA_TUPLE_PROTO').get_attr('CTA_PROTO_SRC_PORT')}"

@@ -44,6 +44,11 @@ class CellNetwork:
     def client_address(self) -> str:
         return client_link(self.number).near
 
+    @property
+    def node_address(self) -> str:
+        """The path's own address, towards the cluster."""
+        return server_link(self.number).near
+
 
 def make_cluster() -> Namespace:
     """The cluster's namespace with the API server's address, linked to the harness (the namespace we are in)."""
@@ -72,15 +77,20 @@ def make_cluster() -> Namespace:
     return cluster
 
 
-def make_cell(network: CellNetwork, cluster: Namespace) -> None:
-    """Links one cell; its namespaces exist already (``Namespace.create`` makes many at once)."""
+def make_cell(network: CellNetwork, cluster: Namespace, *, owns_virtual: bool = True) -> None:
+    """Links one cell; its namespaces exist already (``Namespace.create`` makes many at once).
+
+    ``owns_virtual``: whether the path answers for the virtual address, as a load balancer does; a node's kernel does
+    not, and what no rule of its kube-proxy takes is unreachable.
+    """
     near, far = client_link(network.number), server_link(network.number)
     uplink = f"path-{network.number}"
 
     def inside_path() -> None:
         with IPRoute() as ip:
             ip.link("set", index=1, state="up")
-            ip.addr("add", index=1, address=VIRTUAL_ADDRESS, prefixlen=32)
+            if owns_virtual:
+                ip.addr("add", index=1, address=VIRTUAL_ADDRESS, prefixlen=32)
             _add_veth(ip, CLIENT_SIDE, near.far_mac, network.client, "path", near.near_mac)
             _add_veth(ip, SERVER_SIDE, far.near_mac, cluster, uplink, far.far_mac)
             _set_up(ip, CLIENT_SIDE, near.far, near.prefix, (near.near, near.near_mac))

@@ -18,14 +18,15 @@ FORGOTTEN_TO_SERVER = "forgotten-to-server"
 FORGOTTEN_TO_CLIENT = "forgotten-to-client"
 
 
-def rules(ending: Ending, api_port: int) -> str:
-    """The path's table as ``nft`` reads it.
+def rules(ending: Ending, api_port: int | None) -> str:
+    """The path's table as ``nft`` reads it; without ``api_port`` somebody else balances, and the rules only cut.
 
     A packet of a forgotten flow is INVALID to conntrack. From the client it goes to the virtual address, which the
     path owns, and so meets ``input``; from the server it meets ``forward``. Without both drops the path's own kernel
     would answer with a reset and betray what ought to be silence.
     """
     refuse = "reject with tcp reset" if ending is Ending.RESET_ON_NEXT_PACKET else "drop"
+    balance = "" if api_port is None else _balance(api_port, refuse)
     return f"""
 table ip {TABLE} {{
   counter {CUT_TO_SERVER} {{ }}
@@ -39,7 +40,12 @@ table ip {TABLE} {{
     ip saddr . tcp sport @cut-to-server counter name {CUT_TO_SERVER} drop
     ip daddr . tcp dport @cut-to-client counter name {CUT_TO_CLIENT} drop
   }}
-  chain balance {{
+{balance}}}
+"""
+
+
+def _balance(api_port: int, refuse: str) -> str:
+    return f"""  chain balance {{
     type nat hook prerouting priority dstnat; policy accept;
     ip daddr {VIRTUAL_ADDRESS} tcp dport {VIRTUAL_PORT} dnat to {API_ADDRESS}:{api_port}
   }}
@@ -51,7 +57,6 @@ table ip {TABLE} {{
     type filter hook input priority filter; policy accept;
     ip daddr {VIRTUAL_ADDRESS} tcp dport {VIRTUAL_PORT} ct state invalid counter name {FORGOTTEN_TO_SERVER} {refuse}
   }}
-}}
 """
 
 

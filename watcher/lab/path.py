@@ -20,7 +20,7 @@ from watcher.lab.capture import Capture
 from watcher.lab.idle_reset import Expiry, IdleFlows
 from watcher.lab.network import CellNetwork
 from watcher.lab.packets import Segment
-from watcher.model import CellPlan, Ending, ServerKeepalive
+from watcher.model import Balancer, CellPlan, Ending, ServerKeepalive
 from watcher.records import Conntrack, Counters, Dropped, Entry, FlowKey, Link, Moment, Packet, PathAction, Sysctls
 
 Emit = Callable[[Entry], None]
@@ -30,7 +30,8 @@ def prepare(plan: CellPlan, network: CellNetwork) -> None:
     """Gives a linked cell its sysctls and rules. Blocks for some 10 ms: meant for a thread."""
     network.path.write_sysctls(_path_sysctls(plan))
     network.client.write_sysctls(sysctls.endpoint(plan.timing.scale))
-    nftables.load(network.path, nftables.rules(plan.ending, _api_port(plan)))
+    balanced = plan.balancer is Balancer.LAB
+    nftables.load(network.path, nftables.rules(plan.ending, _api_port(plan) if balanced else None))
 
 
 class LabPath:

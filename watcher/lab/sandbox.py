@@ -16,6 +16,8 @@ from pathlib import Path
 
 from watcher.errors import LabFailure, LabUnavailable
 
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where nft and ip are: an ordinary user's own PATH need not name them."""
 SCRATCH = Path("/run/watcher")
 """Inside the sandbox: its own tmpfs, gone with it."""
 
@@ -66,7 +68,6 @@ def furnish() -> None:
     for folder in (Path("/run/netns"), SCRATCH, SCRATCH / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(SCRATCH / "tmp")
-    # Where nft and ip are: an ordinary user's own PATH need not name it.
-    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

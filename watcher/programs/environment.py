@@ -45,6 +45,8 @@ def cache_folder() -> Path:
 
 def environment_for(folder: Path, build: Build) -> Path:
     """Where the environment of a client folder is, or will be. Raises ``FileError`` without a readable lock file."""
+    if build.kind == "none":
+        return folder
     lock = folder / build.lock
     try:
         content = lock.read_bytes()
@@ -59,7 +61,7 @@ def environment_for(folder: Path, build: Build) -> Path:
 
 def is_built(folder: Path, build: Build) -> bool:
     # Not only the folder: the interpreter that it points to can have been removed since.
-    return (environment_for(folder, build) / "bin" / "python").is_file()
+    return build.kind == "none" or (environment_for(folder, build) / "bin" / "python").is_file()
 
 
 def build(folder: Path, build: Build, *, on_line: Callable[[str], None] = lambda _line: None) -> Path:

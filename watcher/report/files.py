@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from watcher.model import Results
+from watcher.report import cell as cell_in_words
 from watcher.report import markdown
 
 RESULTS = "results.json"
@@ -12,3 +13,12 @@ MATRIX = "matrix.md"
 def derived(results: Results) -> dict[str, str]:
     """File name to content. All of it can be made again from the journal."""
     return {RESULTS: results.model_dump_json(indent=2) + "\n", MATRIX: markdown.render(results)}
+
+
+def beside_cells(results: Results) -> dict[str, str]:
+    """The same for each cell's own folder: its verdict in words, beside the packets that prove it."""
+    return {
+        f"{cell.evidence['folder']}/{cell_in_words.FILE}": cell_in_words.text(cell, results.run)
+        for cell in (*results.cells, *results.controls)
+        if cell.evidence.get("folder")
+    }

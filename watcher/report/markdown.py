@@ -34,30 +34,30 @@ def _lines(results: Results) -> Iterator[str]:
         yield ""
         yield from (f"- {escape(reason)}" for reason in results.run.distrust)
         yield ""
-    yield from _header(["stack", "profile", *matrix.scenarios])
+    yield from header(["stack", "profile", *matrix.scenarios])
     for group in matrix.groups:
         for row in group.rows:
-            yield _line([escape(group.title), escape(row.label), *_cells(row)])
+            yield line([escape(group.title), escape(row.label), *_cells(row)])
     for row in matrix.controls:
-        yield _line(["*control*", f"*{escape(row.label)}*", *_cells(row)])
+        yield line(["*control*", f"*{escape(row.label)}*", *_cells(row)])
     yield ""
-    yield from _header(["symbol", "reads", "means"])
+    yield from header(["symbol", "reads", "means"])
     present = {cell.verdict for cell in (*results.cells, *results.controls)}
     for verdict, mark in MARKS.items():
         if verdict in present:
-            yield _line([escape(mark.symbol), mark.reading, escape(mark.meaning)])
+            yield line([escape(mark.symbol), mark.reading, escape(mark.meaning)])
     yield ""
-    yield from _header(["stack", "library, version, runtime", "built-in timers"])
+    yield from header(["stack", "library, version, runtime", "built-in timers"])
     for group in matrix.groups:
         known = results.stacks.get(group.title)
         timers = ", ".join(f"{timer.name} {timer.seconds:g} s" for timer in known.timers) if known else ""
-        yield _line([escape(group.title), escape(group.note), escape(timers)])
+        yield line([escape(group.title), escape(group.note), escape(timers)])
     yield ""
-    yield from _header(["scenario", "what happens", "path", "bug reports"])
+    yield from header(["scenario", "what happens", "path", "bug reports"])
     for name, scenario in results.scenarios.items():
         threads = " ".join(f"<{thread}>" for thread in scenario.threads if re.fullmatch(r"https://[^\s<>|\\]+", thread))
         path = escape(scenario.path)
-        yield _line([escape(name), escape(scenario.description), path, threads])
+        yield line([escape(name), escape(scenario.description), path, threads])
     if matrix.unexplained:
         yield ""
         yield "## Why a cell is not ok"
@@ -66,7 +66,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield ""
     yield "## Figures"
     yield ""
-    yield from (f"- {escape(line)}" for line in figures(results))
+    yield from (f"- {escape(figure)}" for figure in figures(results))
 
 
 def _reason(cell: CellResult) -> str:
@@ -78,11 +78,13 @@ def _cells(row: Row) -> Iterable[str]:
     return (escape(cell_text(cell)) for cell in row.cells)
 
 
-def _header(names: Iterable[str]) -> Iterator[str]:
+def header(names: Iterable[str]) -> Iterator[str]:
+    """The first two lines of a table."""
     escaped = [escape(name) for name in names]
-    yield _line(escaped)
-    yield _line("---" for _ in escaped)
+    yield line(escaped)
+    yield line("---" for _ in escaped)
 
 
-def _line(cells: Iterable[str]) -> str:
+def line(cells: Iterable[str]) -> str:
+    """A table's row; the cells are escaped already."""
     return f"| {' | '.join(cells)} |"

@@ -81,11 +81,10 @@ def figures(results: Results) -> list[str]:
         lines.append(f"the lab was ready in {seconds_text(measured['setup_seconds'])} s")
     if "wall_seconds" in measured:
         lines.append(f"the run took {seconds_text(measured['wall_seconds'])} s")
+    if "longest_cell_seconds" in measured:
+        lines[-1] += f"; its longest cell takes {seconds_text(measured['longest_cell_seconds'])} s"
     if "start_seconds" in measured:
-        lines[-1] += f", of which {seconds_text(measured['start_seconds'])} s to start the programs"
-    if "wall_ratio" in measured and "longest_cell_seconds" in measured:
-        longest = seconds_text(measured["longest_cell_seconds"])
-        lines.append(f"without the starting: {measured['wall_ratio']:.2f} times its longest cell ({longest} s)")
+        lines[-1] += f", starting all programs {seconds_text(measured['start_seconds'])} s, partly meanwhile"
     return lines
 
 
@@ -93,4 +92,7 @@ def heading(results: Results) -> str:
     """Which run this is, and what a reader must know before comparing seconds."""
     run = results.run
     time = "true time" if run.scale == 1 else f"scale {run.scale:g}: every duration is 1/{run.scale:g} of the true one"
-    return f"run {run.id}, {time}, deadline {run.deadline_seconds:g} s, {run.control_plane} control plane"
+    heading = f"run {run.id}, {time}, deadline {run.deadline_seconds:g} s, {run.control_plane} control plane"
+    if run.scale == 1:
+        return heading
+    return f"{heading}; all seconds below are this run's: times {run.scale:g} they are true ones"

@@ -16,11 +16,13 @@ from watcher import faults
 from watcher.errors import LabFailure
 from watcher.lab import network, path, sockets
 from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.control_plane import kube_proxy
+from watcher.lab.control_plane.kube_proxy import KubeProxy
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit, LabPath
 from watcher.lab.sandbox import SCRATCH
-from watcher.model import CellPlan, Control, Touch
+from watcher.model import Balancer, CellPlan, Control, Touch
 from watcher.plan import SETTLE_SECONDS
 from watcher.programs import contract
 from watcher.programs.probe import probe
@@ -57,6 +59,8 @@ class Lab:
     emit: Emit
     folder: Path
     launches: dict[str, Launch]
+    kube_proxy: Path | None = None
+    """The program, where there is one; the planner leaves cells out that need it without."""
 
 
 class CellRun:
@@ -72,6 +76,7 @@ class CellRun:
         self._trigger = Trigger(namespace=f"cell-{number}")
         self._watcher = Watcher(cell=self._cell, stack=plan.id.stack, profile=plan.id.profile)
         self._path: LabPath | None = None
+        self._kube_proxy: KubeProxy | None = None
         self._process: Process | None = None
         self._watching = asyncio.Event()
         self._exited = asyncio.Event()
@@ -104,6 +109,7 @@ class CellRun:
         if self.on_path:
             async with self._lab.gate.preparation():
                 await asyncio.to_thread(self._make_path)
+            await self._balance()
             self._path = LabPath(self._plan, self._network, self._folder, self._lab.emit)
         await self._lab.updater.create(self._trigger)
         (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
@@ -111,8 +117,24 @@ class CellRun:
         (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(token)))
 
     def _make_path(self) -> None:
-        network.make_cell(self._network, self._lab.cluster)
+        balanced = self._plan.balancer is Balancer.LAB
+        network.make_cell(self._network, self._lab.cluster, owns_virtual=balanced)
         path.prepare(self._plan, self._network)
+
+    async def _balance(self) -> None:
+        """Starts the path's kube-proxy, where it has one; its rules are there when this returns."""
+        if self._plan.balancer is Balancer.LAB:
+            return
+        if self._lab.kube_proxy is None:
+            raise LabFailure("the cell needs kube-proxy, and there is none")
+        node = self._network.path.name
+        token = await self._lab.control_plane.admit_node(node, self._network.node_address)
+        kubeconfig = kube_proxy.access(self._lab.api.ca_pem, token)
+        async with self._lab.gate.start():
+            self._kube_proxy = await KubeProxy.start(
+                self._lab.kube_proxy, self._plan.balancer, self._network, kubeconfig, folder=self._folder
+            )
+            await self._kube_proxy.ready()
 
     async def _play(self) -> None:
         async with self._lab.gate.start():
@@ -132,6 +154,8 @@ class CellRun:
             if applied is not None and applied - fault_due > MOST_FAULT_DELAY * timing.gap_seconds:
                 due = applied + timing.gap_seconds
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
+            if self._kube_proxy is not None:
+                self._kube_proxy.check()
             if self._path is not None:
                 await self._path.look("touch")
             await self._look_at_sockets("touch")
@@ -291,6 +315,8 @@ class CellRun:
             await self._process.stop()
             if self._reading is not None:
                 await self._reading
+        if self._kube_proxy is not None:
+            await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
             with suppress(LabFailure):

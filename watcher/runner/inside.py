@@ -87,6 +87,7 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
             emit=emit,
             folder=folder,
             launches=order.launches,
+            kube_proxy=None if order.control_plane is None else order.control_plane.kube_proxy,
         )
         number = 0
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -17,12 +18,13 @@ from pathlib import Path
 from rich.console import Console
 
 from watcher import journal, plan
-from watcher.catalog import Catalog
-from watcher.errors import LabFailure, UsageError
+from watcher.catalog import Catalog, FoundStack
+from watcher.errors import LabFailure, UsageError, WatcherError
+from watcher.judge import proofs
 from watcher.judge.fold import Judge
 from watcher.judge.results import results_of
 from watcher.lab import sandbox
-from watcher.lab.control_plane import binaries
+from watcher.lab.control_plane import binaries, kube_proxy
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.model import CellPlan, Results, ScenarioResult, StackResult, Verdict
 from watcher.programs import environment
@@ -52,7 +54,7 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
 
     Raises UsageError for what the user can mend, LabUnavailable or LabFailure where nothing can be known.
     """
-    this = _resume(options) if options.resume else _begin(options, catalog)
+    this = _resume(options) if options.resume else _begin(options, catalog, console)
     console.print(
         f"{len(this.cells)} cells to run at scale {this.started.scale:g}"
         f" ({'true time' if this.started.scale == 1 else f'every duration divided by {this.started.scale:g}'}),"
@@ -86,15 +88,13 @@ def _plan_into_journal(this: _Run) -> None:
             kept.append(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
 
 
-def _begin(options: RunOptions, catalog: Catalog) -> _Run:
+def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
     control_plane = binaries.find(options.control_plane, environment.cache_folder())
     stacks = [catalog.stacks[name] for name in catalog.select_stacks(options.stacks)]
     scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
-    not_built = {
-        found.stack.name: "its environment is not built: `watcher build` makes it"
-        for found in stacks
-        if not environment.is_built(found.folder, found.build)
-    }
+    for scenario in scenarios:
+        proofs.check(scenario.proof)
+    not_built = _build(stacks, console)
     cells = plan.make(
         plan.Choice(
             stacks=[found.stack for found in stacks],
@@ -104,6 +104,7 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
             not_built=not_built,
             cells=None if options.cells is None else [part.strip() for part in options.cells.split(",")],
             server_scales=control_plane is None,
+            missing_balancers=kube_proxy.missing(control_plane),
             scale=options.scale,
             repeat=options.repeat,
         )
@@ -113,11 +114,14 @@ def _begin(options: RunOptions, catalog: Catalog) -> _Run:
             f"no cell matches --cells {options.cells}",
             advice="a cell is STACK/PROFILE/SCENARIO, for example '*/default/azure-*'",
         )
+    if all(cell.skip is not None for cell in cells):
+        reasons = dict.fromkeys(cell.skip.reason for cell in cells if cell.skip is not None)
+        raise UsageError("nothing could be decided: no cell can be run", advice="\n  ".join(list(reasons)[:5]))
     folder = _new_folder(options.output)
     started = RunStarted(
         t=time.monotonic(),
         run=folder.name,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         scale=options.scale,
         deadline_seconds=cells[0].timing.deadline_seconds,
         control_plane=_name(control_plane),
@@ -177,6 +181,16 @@ def _name(control_plane: Binaries | None) -> str:
 
 def _new_folder(output: Path | None) -> Path:
     folder = output or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _empty(folder)
+    except OSError as error:
+        raise UsageError(
+            f"cannot use {folder}: {error.strerror}", advice="name an --output that you may write to"
+        ) from error
+
+
+def _empty(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", advice="give --output a folder that is new or empty")
     if folder.is_dir() and any(folder.iterdir()):
@@ -188,13 +202,21 @@ def _new_folder(output: Path | None) -> Path:
         raise UsageError(
             f"{folder} is under /run, which the lab hides from itself", advice="name an --output elsewhere"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"cannot make {folder}: {error.strerror}", advice="name an --output that you may write to"
-        ) from error
     return folder
+
+
+def _build(stacks: Sequence[FoundStack], console: Console) -> dict[str, str]:
+    """Builds what the stacks still need; returns those that could not be built, each with why."""
+    failed: dict[str, str] = {}
+    for found in stacks:
+        if environment.is_built(found.folder, found.build):
+            continue
+        console.print(f"building {found.folder.name}", highlight=False)
+        try:
+            environment.build(found.folder, found.build)
+        except WatcherError as error:
+            failed[found.stack.name] = f"its environment could not be built: {error.message}"
+    return failed
 
 
 def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:
@@ -210,7 +232,13 @@ def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:
             "environment": str(environment.environment_for(found.folder, found.build)),
             "folder": str(found.folder.absolute()),
         }
-        launches[name] = Launch(arguments=tuple(argument.format(**places) for argument in found.stack.command))
+        arguments = tuple(argument.format(**places) for argument in found.stack.command)
+        if shutil.which(arguments[0]) is None:
+            raise UsageError(
+                f"stack {name!r} cannot be started: {arguments[0]} is no program that can be run",
+                advice=f"its command stands in {found.folder / 'client.toml'}",
+            )
+        launches[name] = Launch(arguments=arguments)
     return launches
 
 
@@ -233,6 +261,7 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
     for cell in this.cells:
         judge.feed(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
     failure: LabError | None = None
+    status = -1
     stage = sandbox.start([*_python(), "-m", "watcher.runner.inside"], log)
     try:
         assert stage.stdin is not None
@@ -251,6 +280,13 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
             status = stage.wait()
             if status == 0:
                 kept.append(RunEnded(t=time.monotonic(), figures=figures.of_run(time.monotonic())))
+    except KeyboardInterrupt:
+        console.print(
+            f"interrupted; finished cells are kept: `watcher run --resume --output {this.folder}` goes on",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise
     finally:
         _end(stage)
     if status != 0:

@@ -161,8 +161,9 @@ def test_planned_cells_that_never_closed_are_not_run() -> None:
     assert results.run.distrust == ("2 of 2 cells were planned, but not run to their end",)
 
 
+@pytest.mark.parametrize("planned", ["not scalable: keepalive", "needs kube-proxy, which is not here"])
 @pytest.mark.parametrize(("bad", "trusted"), [(1, True), (2, False)])
-def test_more_than_five_percent_invalid_is_no_run_to_trust(bad: int, trusted: bool) -> None:
+def test_more_than_five_percent_invalid_is_no_run_to_trust(bad: int, trusted: bool, planned: str) -> None:
     """A run full of holes is published, since no client of it did anything wrong."""
     stages = [act(each) for each in controls(SCENARIO)]
     for number in range(20):
@@ -170,7 +171,7 @@ def test_more_than_five_percent_invalid_is_no_run_to_trust(bad: int, trusted: bo
         if number < bad:
             stage.records.insert(1, LabError(t=0, cell=stage.cell, message="x"))
         stages.append(stage)
-    skip = Skip(verdict=Verdict.INVALID, reason="not scalable: keepalive")
+    skip = Skip(verdict=Verdict.INVALID, reason=planned)
     unscaled = [cell_of(SCENARIO, "retry", stack=f"t{number}", skip=skip) for number in range(20)]
     results = results_of(journal(*stages, more=unscaled))
     assert results.run.trusted is trusted, results.run.distrust

@@ -1,4 +1,4 @@
-"""What a cell may do at the API server: read its own trigger, and nothing else."""
+"""What a cell may do at the API server: read its own trigger, and nothing else. What a kube-proxy may, and its Node."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from watcher.lab.control_plane.api_client import ApiClient
 
 ACCOUNT = "watcher"
 TRIGGER = "trigger"
+NODE_NAMESPACE = "kube-system"
+NODE_ACCOUNT = "kube-proxy"
 TOKEN_SECONDS = 86_400
 """A token outlives every cell by far, so that no cell is decided by its end."""
 EFFECTIVE_SECONDS = 10.0
@@ -66,15 +68,47 @@ async def admit(servers: Sequence[ApiClient], admin_token: str, namespace: str) 
     for failed in made:
         if isinstance(failed, BaseException):
             raise failed
-    path, _ = account(namespace)
-    answer = await _ask(
-        servers[0], "POST", f"{path}/{ACCOUNT}/token", admin_token, {"spec": {"expirationSeconds": TOKEN_SECONDS}}
-    )
-    if "status" not in answer:
-        raise LabFailure(f"the API server gives no token to {namespace}/{ACCOUNT}")
-    token = str(answer["status"]["token"])
-    await asyncio.gather(*(_effective(server, token, namespace) for server in servers))
+    token = await _token(servers[0], admin_token, namespace, ACCOUNT)
+    seen = f"/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name%3D{TRIGGER}&limit=1"
+    await asyncio.gather(*(_effective(server, token, namespace, seen) for server in servers))
     return token
+
+
+def node_rights() -> list[tuple[str, dict[str, Any]]]:
+    """Where to POST what, so that a node's kube-proxy has the rights that kubeadm gives it."""
+    subject = {"kind": "ServiceAccount", "name": NODE_ACCOUNT, "namespace": NODE_NAMESPACE}
+    role = {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "system:node-proxier"}
+    return [
+        ("/api/v1/namespaces", {"metadata": {"name": NODE_NAMESPACE}}),
+        (f"/api/v1/namespaces/{NODE_NAMESPACE}/serviceaccounts", {"metadata": {"name": NODE_ACCOUNT}}),
+        (
+            f"/apis/{_RBAC}/v1/clusterrolebindings",
+            {"metadata": {"name": NODE_ACCOUNT}, "roleRef": role, "subjects": [subject]},
+        ),
+    ]
+
+
+def node(name: str, address: str) -> dict[str, Any]:
+    """What a kubelet would say of its node: kube-proxy waits for an address."""
+    return {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+
+
+async def admit_node(servers: Sequence[ApiClient], admin_token: str, name: str, address: str) -> str:
+    """Makes the Node and what its kube-proxy needs; returns a token for it. Raises LabFailure when refused."""
+    for path, body in [*node_rights(), ("/api/v1/nodes", node(name, address))]:
+        await _create(servers[0], admin_token, path, body)
+    token = await _token(servers[0], admin_token, NODE_NAMESPACE, NODE_ACCOUNT)
+    seen = "/apis/discovery.k8s.io/v1/endpointslices?limit=1"
+    await asyncio.gather(*(_effective(server, token, name, seen) for server in servers))
+    return token
+
+
+async def _token(server: ApiClient, admin_token: str, namespace: str, name: str) -> str:
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+    answer = await _ask(server, "POST", path, admin_token, {"spec": {"expirationSeconds": TOKEN_SECONDS}})
+    if "status" not in answer:
+        raise LabFailure(f"the API server gives no token to {namespace}/{name}")
+    return str(answer["status"]["token"])
 
 
 async def _create(server: ApiClient, token: str, path: str, body: dict[str, Any]) -> None:
@@ -91,8 +125,8 @@ async def _ask(server: ApiClient, method: str, path: str, token: str, body: dict
     return answer.body
 
 
-async def _effective(server: ApiClient, token: str, namespace: str) -> None:
-    path = f"/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name%3D{TRIGGER}&limit=1"
+async def _effective(server: ApiClient, token: str, whose: str, path: str) -> None:
+    """Waits until ``path`` may be read with the token."""
     until = time.monotonic() + EFFECTIVE_SECONDS
     problem = "not asked"
     while time.monotonic() < until:
@@ -105,4 +139,4 @@ async def _effective(server: ApiClient, token: str, namespace: str) -> None:
                 return
             problem = answer.problem
         await asyncio.sleep(_PAUSE_SECONDS)
-    raise LabFailure(f"after {EFFECTIVE_SECONDS:g} s the token of {namespace} is still refused: {problem}")
+    raise LabFailure(f"after {EFFECTIVE_SECONDS:g} s the token of {whose} is still refused: {problem}")

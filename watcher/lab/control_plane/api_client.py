@@ -13,18 +13,22 @@ from urllib3 import HTTPSConnectionPool, Retry
 
 _AT_ONCE = 8
 _SECONDS = 10.0
+_TEXT = 8192
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``body`` is empty where the answer was no JSON object."""
+    """``body`` is empty where the answer was no JSON object; ``text`` is the beginning of whatever it was."""
 
     status: int
     body: dict[str, Any]
+    text: str = ""
 
     @property
     def problem(self) -> str:
-        return f"{self.status} {self.body.get('message', '')}".strip()
+        """In one line; of a list of checks, as ``/readyz`` gives it, those that failed."""
+        failed = " ".join(line for line in self.text.splitlines() if line.startswith("[-]"))
+        return f"{self.status} {self.body.get('message', failed)}".strip()
 
 
 class ApiClient:
@@ -65,4 +69,5 @@ class ApiClient:
             read = json.loads(answer.data)
         except ValueError:
             read = {}
-        return Answer(answer.status, read if isinstance(read, dict) else {})
+        text = answer.data[:_TEXT].decode(errors="replace")
+        return Answer(answer.status, read if isinstance(read, dict) else {}, text)

@@ -7,9 +7,6 @@ from pathlib import Path
 # etcd wants a port even here; it becomes a part of the file's name.
 _SOCKET = "etcd.sock:0"
 _PEERS = "peers.sock:0"
-# One member elects itself, but waits for these first; nobody else is there who could be late.
-_HEARTBEAT_MILLISECONDS = 10
-_ELECTION_MILLISECONDS = 50
 
 
 def arguments(binary: Path, private: Path) -> list[str]:
@@ -26,10 +23,6 @@ def arguments(binary: Path, private: Path) -> list[str]:
         f"--listen-peer-urls=unix://{_PEERS}",
         f"--initial-advertise-peer-urls=unix://{_PEERS}",
         f"--initial-cluster=default=unix://{_PEERS}",
-        f"--heartbeat-interval={_HEARTBEAT_MILLISECONDS}",
-        f"--election-timeout={_ELECTION_MILLISECONDS}",
-        # Nothing of it outlives the machine's memory, so there is nothing to be safe for.
-        "--unsafe-no-fsync",
         "--log-level=warn",
     ]
 

@@ -46,6 +46,8 @@ class KubernetesControlPlane:
         self._servers = servers
         self._front = front
         self._components: list[Component] = []
+        self._obstacle = "etcd does not listen"
+        """What it is not ready for, as far as is known."""
 
     @classmethod
     @asynccontextmanager
@@ -110,6 +112,10 @@ class KubernetesControlPlane:
         """
         return await admission.admit(self._servers, self.access.token, namespace)
 
+    async def admit_node(self, name: str, address: str) -> str:
+        """A token for the kube-proxy of a node of this name and address, which is made. Raises LabFailure."""
+        return await admission.admit_node(self._servers, self.access.token, name, address)
+
     def memory_mib(self) -> dict[str, float]:
         """Largest resident memory so far by component, in MiB."""
         return {component.name: component.memory_mib() or 0.0 for component in self._components}
@@ -155,8 +161,8 @@ class KubernetesControlPlane:
             (ended if ended.done() else waiting).result()
         except TimeoutError as error:
             raise ControlPlaneFailure(
-                f"the control plane was not ready after {READY_SECONDS:g} s",
-                log=str(self._components[-1].log.parent),
+                f"the control plane was not ready after {READY_SECONDS:g} s: {self._obstacle}",
+                log=str(self._components[0].log.parent),
             ) from error
         finally:
             for task in (waiting, ended):
@@ -179,8 +185,9 @@ class KubernetesControlPlane:
                 answer = await client.request("GET", path, self.access.token, retries=0)
                 if answer.status == 200:
                     return answer.body
-            except HTTPError:
-                pass  # not there yet; if it never comes, its end or the time limit says so
+                self._obstacle = f"{path}: {answer.problem}"
+            except HTTPError as error:  # not there yet; if it never comes, its end or the time limit says so
+                self._obstacle = f"{path}: {error}"
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _stop(self) -> None:

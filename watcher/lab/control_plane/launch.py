@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from watcher.errors import ControlPlaneFailure
+from watcher.errors import ControlPlaneFailure, LabFailure
 from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, API_PORT, VIRTUAL_ADDRESS
 from watcher.lab.control_plane.certificates import Authority
 from watcher.lab.control_plane.running import Access
@@ -90,6 +90,10 @@ class EmbeddedControlPlane:
     async def admit(self, namespace: str) -> str:  # noqa: ARG002 - it knows one token, which may do everything it serves
         """The one token there is: the embedded control plane has no RBAC."""
         return self.access.token
+
+    async def admit_node(self, name: str, address: str) -> str:  # noqa: ARG002 - there is nothing to admit it to
+        """Raises LabFailure: this control plane has neither Nodes nor Services."""
+        raise LabFailure("kube-proxy needs the real control plane")
 
     async def ended(self) -> None:
         """Waits until it ends, which it never does of its own accord: then raises ControlPlaneFailure."""

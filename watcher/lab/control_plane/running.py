@@ -27,5 +27,8 @@ class ControlPlane(Protocol):
     async def admit(self, namespace: str) -> str:
         """A token for a client that watches the trigger in this namespace, which exists. Raises LabFailure."""
 
+    async def admit_node(self, name: str, address: str) -> str:
+        """A token for the kube-proxy of a node of this name and address, which is made. Raises LabFailure."""
+
     async def ended(self) -> None:
         """Waits until it ends, which it never does of its own accord: then raises ControlPlaneFailure."""

@@ -1,0 +1,180 @@
+"""Runs of the command through the real kube-proxy: verdicts, proofs, and that it was kube-proxy's doing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dpkt
+import pytest
+
+from tests.lab.environments import built
+from tests.lab.sandboxed import run_inside
+from watcher import journal
+from watcher.errors import ControlPlaneFailure, LabUnavailable
+from watcher.judge.results import results_of
+from watcher.lab import network
+from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, CLIENT_RANGE
+from watcher.lab.control_plane import haproxy, kube_proxy
+from watcher.lab.control_plane.binaries import Binaries, find
+from watcher.lab.control_plane.kube_proxy import LOG, RULES, KubeProxy
+from watcher.lab.namespace import Namespace
+from watcher.model import Balancer, CellResult, Results
+from watcher.programs.environment import cache_folder
+from watcher.records import Conntrack, LabError, Sysctls
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+MODES = ("iptables", "nftables")
+PROFILES = ("default", "tcp-keepalive")
+EXPECTED = {
+    ("control", "default"): "ok",
+    ("control", "tcp-keepalive"): "ok",
+    ("blackhole", "default"): "stuck",
+    ("blackhole", "tcp-keepalive"): "late",
+}
+
+
+@pytest.fixture(scope="module")
+def control_plane() -> Binaries:
+    try:
+        found = find("kubernetes", cache_folder())
+        haproxy.binary()
+    except LabUnavailable as missing:
+        pytest.skip(str(missing))
+    assert found is not None
+    if lacking := kube_proxy.missing(found):
+        pytest.skip("; ".join(lacking.values()))
+    return found
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "watcher", "run", "--scale", "12", "--output", str(folder), *arguments]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
+
+
+@pytest.fixture(scope="module")
+def ran(control_plane: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - or it skips
+    """The folder of one run of every scenario of the two paths."""
+    built("python-urllib3")
+    folder = tmp_path_factory.mktemp("run") / "out"
+    cells = ",".join(f"python-urllib3/{profile}/*-kube-proxy-*" for profile in PROFILES)
+    done = run(folder, "--control-plane", "kubernetes", "--cells", cells)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def results(folder: Path) -> Results:
+    return results_of(journal.read(folder))
+
+
+def cell(folder: Path, profile: str, scenario: str) -> CellResult:
+    return results(folder).by_key()["python-urllib3", profile, scenario]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("fault", "profile"), EXPECTED)
+def test_a_verdict_by_cluster_ip_has_its_proof(fault: str, profile: str, mode: str, ran: Path) -> None:
+    """Controllers run in pods: what is said about them must hold behind kube-proxy, and be proved there."""
+    seen = cell(ran, profile, f"{fault}-kube-proxy-{mode}")
+    assert (seen.verdict, seen.proof) == (EXPECTED[fault, profile], "happened"), seen.reason
+
+
+def test_the_controls_agree(ran: Path) -> None:
+    """A path that delivers to nobody, or to everybody, would be blamed on the clients."""
+    seen = results(ran)
+    assert seen.run.trusted, seen.run.distrust
+    assert len(seen.controls) == 2 * 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_was_kube_proxy_that_sent_the_client_to_the_api_server(mode: str, ran: Path) -> None:
+    """With a rule of the lab's own in its place, the path would have kube-proxy's name and nothing else of it."""
+    place = ran / "cells" / "python-urllib3" / "default" / f"blackhole-kube-proxy-{mode}"
+    rules = (place / RULES).read_text()
+    assert ("KUBE-SVC-" in rules) is (mode == "iptables")
+    assert ("table ip kube-proxy" in rules) is (mode == "nftables")
+    assert f"{API_ADDRESS}:{API_KEEPALIVE_PORT}" in rules or f"{API_ADDRESS} . {API_KEEPALIVE_PORT}" in rules
+    assert "chain balance" not in rules, "the lab's own DNAT is there, too"
+    assert (place / LOG).stat().st_size
+    records = list(journal.read(ran))
+    here = [record for record in records if isinstance(record, Conntrack) and f"kube-proxy-{mode}#" in str(record.cell)]
+    servers = {flow.server for record in here for flow in record.flows}
+    assert servers == {f"{API_ADDRESS}:{API_KEEPALIVE_PORT}"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_clients_keep_their_addresses_on_the_way(mode: str, ran: Path) -> None:
+    """kube-proxy masquerades who is no pod; then no packet on the server's link could be matched with the client's."""
+    place = ran / "cells" / "python-urllib3" / "default" / f"control-kube-proxy-{mode}"
+    with (place / "server-link.pcap").open("rb") as file:
+        frames = [dpkt.ethernet.Ethernet(data).data for _, data in dpkt.pcap.Reader(file)]
+    senders = {".".join(map(str, frame.src)) for frame in frames if isinstance(frame, dpkt.ip.IP)}
+    first = CLIENT_RANGE.split(".")[:2]
+    assert any(sender.split(".")[:2] == first for sender in senders), senders
+
+
+def test_pinned_sysctls_stay_pinned(ran: Path) -> None:
+    """kube-proxy writes conntrack timeouts unless it is told not to, and those decide cells."""
+    read = [record for record in journal.read(ran) if isinstance(record, Sysctls)]
+    assert len([record for record in read if record.moment == "touch"]) >= 12
+    assert [record for record in read if record.wrong] == []
+
+
+def test_nothing_broke_in_the_lab(ran: Path) -> None:
+    """A cell that the lab broke is lost, even where the next one hides it."""
+    assert [record for record in journal.read(ran) if isinstance(record, LabError)] == []
+
+
+def test_the_embedded_control_plane_leaves_the_cells_out(tmp_path: Path) -> None:
+    """It has no Services: a cell of it must neither run on another path nor count against a client."""
+    built("python-urllib3")
+    done = run(
+        tmp_path / "out", "--control-plane", "embedded",
+        "--cells", "python-urllib3/default/control,python-urllib3/default/control-kube-proxy-*",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for mode in MODES:
+        seen = cell(tmp_path / "out", "default", f"control-kube-proxy-{mode}")
+        assert seen.verdict == "invalid"
+        assert "needs the real control plane" in seen.reason
+    assert cell(tmp_path / "out", "default", "control").verdict == "ok"
+
+
+async def ends_scene(program: str, folder: str) -> dict[str, Any]:
+    """A kube-proxy that is no kube-proxy, in a cell's path of its own."""
+    cluster = network.make_cluster()
+    nets = network.CellNetwork.named(1)
+    Namespace.create([nets.client.name, nets.path.name])
+    network.make_cell(nets, cluster, owns_virtual=False)
+    access = kube_proxy.access("", "a-token")
+    started = await KubeProxy.start(Path(program), Balancer.KUBE_PROXY_NFTABLES, nets, access, folder=Path(folder))
+    kube_proxy.READY_SECONDS = 1.0
+    try:
+        await started.ready()
+    except ControlPlaneFailure as failure:
+        return {"said": str(failure), "alive": started.memory_mib() is not None}
+    finally:
+        await started.stop()
+    return {"said": "", "alive": True}
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("/bin/false", "kube-proxy ended (status 1)"), ("sleep", "kube-proxy had no rules for 10.96.0.1:443 after 1 s")],
+)
+def test_a_kube_proxy_that_makes_no_rules_is_told_with_its_log(program: str, said: str, tmp_path: Path) -> None:
+    """Otherwise its cell's client is blamed for a path that leads nowhere, or waits for ever."""
+    if program == "sleep":
+        script = tmp_path / "sleeping"
+        script.write_text("#!/bin/sh\nexec sleep 60\n")
+        script.chmod(0o755)
+        program = str(script)
+    tmp_path.chmod(0o755)
+    seen = run_inside(ends_scene, program, str(tmp_path))
+    assert said in seen["said"]
+    assert str(tmp_path / LOG) in seen["said"]

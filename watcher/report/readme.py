@@ -1,0 +1,117 @@
+"""The newest published run in the README: the matrix, and the short form that answers for the defaults alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from watcher.errors import FileError
+from watcher.model import CellResult, Results, Verdict
+from watcher.report.index import Published, time_of
+from watcher.report.markdown import escape, header, line
+from watcher.report.matrix import Group, Row, build
+from watcher.report.words import DECIDED, MARKS, Reading, cell_text, failed_repeats
+
+BEGIN = "<!-- results -->"
+END = "<!-- /results -->"
+DEFAULT = "default"
+
+
+def replaced(text: str, content: str, file: str) -> str:
+    """``text`` with ``content`` between its markers; FileError unless each marker stands there once, in order."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise FileError(file, None, f"needs one {BEGIN} and, after it, one {END}", advice="the table goes in between")
+    return f"{text.partition(BEGIN)[0]}{BEGIN}\n{content}{END}{text.partition(END)[2]}"
+
+
+def block(run: Published, link: str) -> str:
+    """What stands between the markers; ``link`` leads to the run's matrix. Ends with a newline."""
+    return "\n".join(_block(run, link)) + "\n"
+
+
+def _block(run: Published, link: str) -> Iterator[str]:
+    results = run.results
+    matrix = build(results)
+    deadline = f"{results.run.deadline_seconds:g} s"
+    yield (
+        f"Run [{run.name}]({link}) of {run.began.day} {run.began:%B %Y}: {escape(time_of(results))},"
+        f" {escape(results.run.control_plane)} control plane, {escape(run.kernel)},"
+        f" each cell {_repeats(results)}, deadline {deadline}."
+    )
+    yield ""
+    yield from header(["stack", "profile", *matrix.scenarios])
+    for group in matrix.groups:
+        title = f"**{escape(group.title)}**"
+        for row in _counted(group):
+            yield line([title, escape(row.label), *(escape(cell_text(cell)) for cell in row.cells)])
+            title = ""
+    for row in matrix.controls:
+        yield line(["*control*", f"*{escape(row.label)}*", *(escape(cell_text(cell)) for cell in row.cells)])
+    yield ""
+    yield from _legend(results, [row for group in matrix.groups for row in _counted(group)])
+    left_out = [f"{escape(group.title)} {names}" for group in matrix.groups if (names := _unsupported(group))]
+    if left_out:
+        yield f"- not in the table, since the library has no such setting: {'; '.join(left_out)}"
+    yield ""
+    yield "With the library as its own documentation shows it, nothing added:"
+    yield ""
+    yield from _defaults(results)
+
+
+def _repeats(results: Results) -> str:
+    counts = [len(cell.repeats) for cell in results.cells if cell.verdict in DECIDED] or [1]
+    words = {1: "once", 2: "twice"}
+    least, most = (words.get(number, f"{number} times") for number in (min(counts), max(counts)))
+    return least if least == most else f"{least}, where they disagreed {most}"
+
+
+def _counted(group: Group) -> list[Row]:
+    """Without the rows of settings that the library does not have: nothing happened there."""
+    return [row for row in group.rows if any(cell and cell.verdict is not Verdict.UNSUPPORTED for cell in row.cells)]
+
+
+def _unsupported(group: Group) -> str:
+    counted = _counted(group)
+    return ", ".join(escape(row.label) for row in group.rows if row not in counted)
+
+
+def _legend(results: Results, rows: list[Row]) -> Iterator[str]:
+    present = {cell.verdict for row in rows for cell in row.cells if cell} | {cell.verdict for cell in results.controls}
+    for verdict, mark in MARKS.items():
+        if verdict in present:
+            yield f"- {escape(mark.symbol)} {escape(mark.meaning)}"
+    if any(cell is None for row in rows for cell in row.cells):
+        yield "- an empty cell was not part of the run"
+
+
+def _defaults(results: Results) -> Iterator[str]:
+    """*Client | Has keepalive? | a column for each scenario*."""
+    cells = {(cell.stack, cell.scenario): cell for cell in results.cells if cell.profile == DEFAULT}
+    scenarios = [name for name in results.scenarios if any(scenario == name for _, scenario in cells)]
+    yield from header(["Client", "Has keepalive?", *scenarios])
+    for stack in dict.fromkeys(stack for stack, _ in cells):
+        known = results.stacks.get(stack)
+        library = f"{known.library} {known.version or ''}".strip() if known else ""
+        keepalive = _keepalive(known.measured_keepalive if known else None)
+        readings = (_reading(cells.get((stack, scenario))) for scenario in scenarios)
+        yield line([f"{escape(stack)} ({escape(library)})", escape(keepalive), *map(escape, readings)])
+
+
+def _keepalive(measured: str | None) -> str:
+    """As packets showed it for the default profile, whatever a library says of itself."""
+    for part in (measured or "").split("; "):
+        profile, _, seen = part.partition(": ")
+        if profile == DEFAULT and seen:
+            return f"{'no' if seen.startswith('none') else 'yes'} ({seen})"
+    return "not measured"
+
+
+def _reading(cell: CellResult | None) -> str:
+    if cell is None:
+        return ""
+    reading = MARKS[cell.verdict].reading
+    if reading is Reading.NOT_COUNTED:
+        return cell.verdict.value
+    if cell.verdict is Verdict.FLAKY:
+        failed, counted = failed_repeats(cell)
+        return f"{reading} ({failed} of {counted})"
+    return reading.value
