@@ -5,13 +5,16 @@
 bin := .venv/bin
 # More arguments for `watcher run`: make matrix ARGS='--stacks python-urllib3'
 ARGS ?=
-# What `make results` runs and publishes.
-RESULTS_CELLS ?= */*/*
+# What `make results` runs and publishes: the seven scenarios of the README for every stack and profile, and for the
+# official Python client what the API server's own keepalive does.
+comma := ,
+SCENARIOS := control,azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb,gcp-vpc,blackhole
+RESULTS_CELLS ?= */*/$(subst $(comma),$(comma)*/*/,$(SCENARIOS)),python-kubernetes/*/azure-slb*-server-180s
 RESULTS_RUN ?= runs/results-$(shell date -u +%Y%m%d-%H%M%S)
 
 help: ## this text
 	@printf '%s\n' 'make <target>; the first time, each sets up what it needs' ''
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 17
 	@printf '%s\n' '' 'PYTHON=… picks the interpreter, WATCHER_CACHE=… the folder for client environments.'
 
 setup: ## system tools, .venv with the watcher command, the environments of the client libraries
@@ -20,10 +23,10 @@ setup: ## system tools, .venv with the watcher command, the environments of the 
 # The seven scenarios of the README with the profiles that tell the most. `watcher run` alone is everything, in true time.
 matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (ARGS='…' adds arguments)
 	$(bin)/watcher run --scale 12 --profiles default,tcp-keepalive,read-timeout \
-		--scenarios control,azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb,gcp-vpc,blackhole $(ARGS)
+		--scenarios $(SCENARIOS) $(ARGS)
 
-results: setup ## run in true time, each cell twice, and publish it under results/ (RESULTS_CELLS='…' chooses)
-	run='$(RESULTS_RUN)' && $(bin)/watcher run --cells '$(RESULTS_CELLS)' --repeat 2 --tie-break --output "$$run" $(ARGS) \
+results: control-plane ## run in true time, on the real control plane, each cell twice, and publish it under results/ (RESULTS_CELLS='…' chooses)
+	run='$(RESULTS_RUN)' && $(bin)/watcher run --control-plane kubernetes --cells '$(RESULTS_CELLS)' --repeat 2 --tie-break --output "$$run" $(ARGS) \
 		&& $(bin)/watcher publish "$$run"
 
 lint: setup ## ruff, mypy, import-linter

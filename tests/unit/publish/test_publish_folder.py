@@ -69,6 +69,8 @@ def test_publishing_twice_gives_the_same_octets(run: Path, to: Path, tmp_path: P
     assert first.name == second.name
     octets = [{f.relative_to(p): f.read_bytes() for f in p.rglob("*") if f.is_file()} for p in (first, second)]
     assert octets[0] == octets[1]
+    times = {name: content[4:8] for name, content in octets[0].items() if name.suffix == ".gz"}
+    assert set(times.values()) == {bytes(4)}  # where gzip keeps the time at which it packed
 
 
 def test_what_is_published_is_never_overwritten(run: Path, to: Path) -> None:

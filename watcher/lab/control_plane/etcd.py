@@ -7,6 +7,9 @@ from pathlib import Path
 # etcd wants a port even here; it becomes a part of the file's name.
 _SOCKET = "etcd.sock:0"
 _PEERS = "peers.sock:0"
+# A single member waits for the others' votes before it elects itself: with the released values for up to a second.
+_HEARTBEAT_MILLISECONDS = 20
+_ELECTION_MILLISECONDS = 100
 
 
 def arguments(binary: Path, private: Path) -> list[str]:
@@ -23,6 +26,8 @@ def arguments(binary: Path, private: Path) -> list[str]:
         f"--listen-peer-urls=unix://{_PEERS}",
         f"--initial-advertise-peer-urls=unix://{_PEERS}",
         f"--initial-cluster=default=unix://{_PEERS}",
+        f"--heartbeat-interval={_HEARTBEAT_MILLISECONDS}",
+        f"--election-timeout={_ELECTION_MILLISECONDS}",
         "--log-level=warn",
     ]
 
