@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +19,12 @@ from tests.lab.sandboxed import run_inside
 from watcher import journal
 from watcher.errors import ControlPlaneFailure, LabUnavailable
 from watcher.judge.results import results_of
-from watcher.lab import network
-from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, CLIENT_RANGE
+from watcher.lab import conntrack, network, sockets, sysctls
+from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, CLIENT_RANGE, VIRTUAL_ADDRESS, VIRTUAL_PORT
 from watcher.lab.control_plane import haproxy, kube_proxy
 from watcher.lab.control_plane.binaries import Binaries, find
 from watcher.lab.control_plane.kube_proxy import LOG, RULES, KubeProxy
+from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.model import Balancer, CellResult, Results
 from watcher.programs.environment import cache_folder
@@ -28,6 +32,7 @@ from watcher.records import Conntrack, LabError, Sysctls
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
+PROGRAMS = ("folder", "kube_apiserver", "etcd", "kube_proxy")
 MODES = ("iptables", "nftables")
 PROFILES = ("default", "tcp-keepalive")
 EXPECTED = {
@@ -135,14 +140,107 @@ def test_the_embedded_control_plane_leaves_the_cells_out(tmp_path: Path) -> None
     built("python-urllib3")
     done = run(
         tmp_path / "out", "--control-plane", "embedded",
-        "--cells", "python-urllib3/default/control,python-urllib3/default/control-kube-proxy-*",
+        "--cells", "python-urllib3/default/blackhole,python-urllib3/default/blackhole-kube-proxy-*",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     for mode in MODES:
-        seen = cell(tmp_path / "out", "default", f"control-kube-proxy-{mode}")
+        seen = cell(tmp_path / "out", "default", f"blackhole-kube-proxy-{mode}")
         assert seen.verdict == "invalid"
         assert "needs the real control plane" in seen.reason
-    assert cell(tmp_path / "out", "default", "control").verdict == "ok"
+    assert cell(tmp_path / "out", "default", "blackhole").verdict == "stuck"
+
+
+def mutate() -> None:
+    """A kube-proxy with its own defaults, to which the clients are no pods."""
+    arguments = kube_proxy.arguments
+
+    def defaults(*given: Any) -> list[str]:
+        line = [argument for argument in arguments(*given) if not argument.startswith("--conntrack-tcp")]
+        return [f"{flag}=10.240.0.0/16" if (flag := each.split("=")[0]) == "--cluster-cidr" else each for each in line]
+
+    kube_proxy.arguments = defaults  # type: ignore[assignment]  # a stand-in
+
+
+async def path_scene(programs: dict[str, str], folder: str, mutated: bool) -> dict[str, Any]:
+    """One path with each kube-proxy; what its kernel says once a client's connection stands."""
+    if mutated:
+        mutate()
+    binaries = Binaries(**{**programs, **{name: Path(programs[name]) for name in PROGRAMS}})  # type: ignore[arg-type]
+    cluster = network.make_cluster()
+    seen: dict[str, Any] = {}
+    async with KubernetesControlPlane.start(cluster, Path(folder), binaries=binaries) as running:
+        for number, balancer in enumerate((Balancer.KUBE_PROXY_IPTABLES, Balancer.KUBE_PROXY_NFTABLES), 1):
+            nets = network.CellNetwork.named(number)
+            Namespace.create([nets.client.name, nets.path.name])
+            network.make_cell(nets, cluster, owns_virtual=False)
+            nets.path.write_sysctls(sysctls.path(None))
+            token = await running.admit_node(nets.path.name, nets.node_address)
+            access = kube_proxy.access(running.access.ca_pem, token)
+            place = Path(folder) / balancer.value
+            place.mkdir()
+            before = await asyncio.to_thread(nets.client.enter, leads_somewhere)
+            proxy = await KubeProxy.start(Path(programs["kube_proxy"]), balancer, nets, access, folder=place)
+            try:
+                await proxy.ready()
+                with await asyncio.to_thread(nets.client.enter, connect):
+                    flows = conntrack.flows(nets.path, nets.client_address)
+                    await asyncio.sleep(0.2)
+                    served = sockets.of_peer(cluster, nets.client_address)
+                    nodes = sockets.of_peer(cluster, nets.node_address)
+                running_then = runs("kube-proxy")
+            finally:
+                await proxy.stop()
+            seen[balancer.value.removeprefix("kube-proxy-")] = {
+                "before": before,
+                "wrong": sysctls.wrong(nets.path, sysctls.path(None)),
+                "servers": [flow.server for flow in flows],
+                "by client": len(served),
+                "by node": len(nodes),
+                "running": running_then,
+                "left": runs("kube-proxy"),
+            }
+    return seen
+
+
+def connect() -> socket.socket:
+    return socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=1)
+
+
+def leads_somewhere() -> bool:
+    try:
+        connect().close()
+    except OSError:
+        return False
+    return True
+
+
+def runs(program: str) -> bool:
+    """Whether a process of this name is in the sandbox."""
+    names = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            names.append((process / "comm").read_text().strip())
+    return program in names
+
+
+@pytest.mark.parametrize("mutated", [False, True])
+def test_a_path_is_what_the_plan_says_with_kube_proxy_in_it(
+    mutated: bool, control_plane: Binaries, tmp_path: Path
+) -> None:
+    """Left to its defaults, kube-proxy sets conntrack's timeouts and hides the clients' addresses."""
+    programs = {name: str(value) for name, value in vars(control_plane).items()}
+    both = run_inside(path_scene, programs, str(tmp_path), mutated)
+    assert set(both) == set(MODES)
+    for seen in both.values():
+        assert not seen["before"], "the virtual address works without kube-proxy"
+        assert seen["servers"] == [f"{API_ADDRESS}:{API_KEEPALIVE_PORT}"]
+        assert seen["running"]
+        assert not seen["left"], "it outlives its cell"
+        timeout = "net.netfilter.nf_conntrack_tcp_timeout_established"
+        assert (timeout in seen["wrong"]) is mutated
+        assert (seen["by client"] == 0) is mutated
+        if not mutated:
+            assert seen["wrong"] == {}
 
 
 async def ends_scene(program: str, folder: str) -> dict[str, Any]:

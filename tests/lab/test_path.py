@@ -29,8 +29,8 @@ IDLE = 2.0
 def cell(scenario: str) -> CellPlan:
     """A cell's plan with an idle timeout of ``IDLE`` seconds."""
     catalog = Catalog.load()
-    choice = plan.Choice([], [], [catalog.scenarios[scenario]], catalog.paths, {})
-    made = plan.make(choice)[1]
+    stack, profile = catalog.stacks["python-urllib3"].stack, catalog.profiles["default"]
+    made = plan.make(plan.Choice([stack], [profile], [catalog.scenarios[scenario]], catalog.paths, {}))[-1]
     idle = IDLE if made.timing.idle_timeout_seconds else None
     return made.model_copy(update={"timing": made.timing.model_copy(update={"idle_timeout_seconds": idle})})
 

@@ -179,10 +179,14 @@ def _capacity(readings: Readings) -> Check:
 def _control_plane(readings: Readings) -> Check:
     name = "control plane"
     if readings.assets is None:
-        return Check(name, True, "embedded (KUBEBUILDER_ASSETS is not set)", required=False)
+        if readings.built:
+            return Check(
+                name, True, f"Kubernetes {', '.join(readings.built)}, built here; and embedded", required=False
+            )
+        return Check(name, True, "embedded; `watcher build control-plane` makes the real one", required=False)
     missing = [binary for binary in ("etcd", "kube-apiserver") if binary not in readings.assets_found]
     if not missing:
-        return Check(name, True, f"embedded, and Kubernetes' own in {readings.assets}", required=False)
+        return Check(name, True, f"Kubernetes' own in {readings.assets}; and embedded", required=False)
     return Check(
         name,
         False,

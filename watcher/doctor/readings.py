@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watcher.lab import sandbox
+from watcher.lab.control_plane import binaries
+from watcher.programs import environment
 
 NEEDED_TOOLS: Mapping[str, str] = {
     "nft": "nftables",
@@ -23,7 +25,8 @@ NEEDED_TOOLS: Mapping[str, str] = {
     "unshare": "util-linux",
 }
 """Tool to the Debian package that brings it."""
-USEFUL_TOOLS: Mapping[str, str] = {"tcpdump": "tcpdump", "conntrack": "conntrack"}
+USEFUL_TOOLS: Mapping[str, str] = {"tcpdump": "tcpdump", "conntrack": "conntrack", "haproxy": "haproxy"}
+"""Without them something is missing; haproxy stands before the real control plane."""
 PATH_TOOLS: Mapping[str, str] = {"iptables": "iptables"}
 """Needed for one path only: that of this name after ``kube-proxy-``."""
 LIMITS = (
@@ -72,6 +75,8 @@ class Readings:
     assets: str | None
     """KUBEBUILDER_ASSETS, where set."""
     assets_found: tuple[str, ...]
+    built: tuple[str, ...] = ()
+    """Versions of Kubernetes that `watcher build control-plane` has made."""
 
 
 def read() -> Readings:
@@ -80,7 +85,7 @@ def read() -> Readings:
     tools = {name: find_tool(name) for name in (*NEEDED_TOOLS, *PATH_TOOLS, *USEFUL_TOOLS)}
     status = _status() if linux else {}
     assets = os.environ.get("KUBEBUILDER_ASSETS") or None
-    binaries = ("etcd", "kube-apiserver")
+    named = ("etcd", "kube-apiserver")
     return Readings(
         system=platform.system(),
         release=platform.release(),
@@ -97,7 +102,8 @@ def read() -> Readings:
         memory_mib=_memory_mib() if linux else None,
         cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
         assets=assets,
-        assets_found=tuple(name for name in binaries if assets and os.access(Path(assets, name), os.X_OK)),
+        built=tuple(sorted(found.version for found in binaries.in_cache(environment.cache_folder()))) if linux else (),
+        assets_found=tuple(name for name in named if assets and os.access(Path(assets, name), os.X_OK)),
     )
 
 

@@ -50,7 +50,8 @@ class Docket:
         if isinstance(record, RunStarted):
             self._run = self._run or record
         elif isinstance(record, RunEnded):
-            self._ended = record
+            # A tie-break is an end of its own, after the run's.
+            self._ended = self._ended or record
         elif isinstance(record, Planned):
             self._plans[str(record.plan.id)] = record.plan
         elif isinstance(record, Began) and record.cell in self._plans:

@@ -23,6 +23,9 @@ _PACKAGE = re.compile(r"/(?:site-packages|dist-packages|python3(?:\.\d+)?)(?=/)"
 _FILE = re.compile(r"[\w+-]+\.[a-z][a-z0-9]{0,7}")
 _TOKEN = re.compile(r"(?i:\bbearer )[\w.~+/=-]{8,}|\beyJ[\w-]{6,4096}\.[\w-]+\.[\w-]+")
 
+_VERSION = re.compile(r"^(\d+(?:\.\d+)*)\b.*$", re.DOTALL)
+"""Of a kernel's release: what follows the version names who built it, and sometimes for which machine."""
+
 _FREE = frozenset({"message", "error", "what", "reason", "environment"})
 """Keys of a record whose text somebody wrote freely. Names of a catalog are not: a user may be called python."""
 _COMMON = frozenset({"root", "localhost"})
@@ -68,7 +71,10 @@ class Redaction:
         if isinstance(value, list):
             return [self.value(item, free=free) for item in value]
         if isinstance(value, dict):
-            return {key: self.value(item, free=free or key in _FREE) for key, item in value.items()}
+            cleared = {key: self.value(item, free=free or key in _FREE) for key, item in value.items()}
+            if isinstance(release := cleared.get("kernel"), str):
+                cleared["kernel"] = _VERSION.sub(r"\1", release)
+            return cleared
         return value
 
     def line(self, line: bytes, *, free: bool = False) -> bytes:

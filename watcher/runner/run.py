@@ -66,7 +66,7 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
         _stage(this, options, _launches(catalog, this.cells), console)
     results = results_of(journal.read(this.folder))
     if options.tie_break and (again := _once_more(this, results)):
-        console.print(f"{len(again)} cells once more, with controls: their repeats disagree", highlight=False)
+        console.print(f"repeats disagree: {len(again)} cells once more, controls included", highlight=False)
         more = replace(this, cells=list(again))
         _plan_into_journal(more)
         _stage(more, options, _launches(catalog, again), console)

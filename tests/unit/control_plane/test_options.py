@@ -64,8 +64,8 @@ def test_when_a_watch_starts_with_the_state(query: dict[str, str], with_state: b
     [
         ({"labelSelector": "a=b"}, 501),
         ({"continue": "abc"}, 400),
-        ({"resourceVersion": "abc"}, 422),
-        ({"resourceVersion": "-1"}, 422),
+        ({"resourceVersion": "abc"}, 400),
+        ({"resourceVersion": "-1"}, 400),
         ({"timeoutSeconds": "soon"}, 400),
         ({"fieldSelector": "spec.x=1"}, 400),
         ({"fieldSelector": "metadata.name"}, 400),
@@ -75,6 +75,7 @@ def test_when_a_watch_starts_with_the_state(query: dict[str, str], with_state: b
         ({"sendInitialEvents": "true"}, 422),
         ({"watch": "1", "resourceVersionMatch": "NotOlderThan", "resourceVersion": "1"}, 422),
         ({"watch": "1", "sendInitialEvents": "true"}, 422),
+        ({"watch": "1", "resourceVersion": "abc"}, 500),
     ],
 )
 def test_wrong_parameters_are_refused_as_by_the_real_one(query: dict[str, str], code: int) -> None:

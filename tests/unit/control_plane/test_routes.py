@@ -54,6 +54,7 @@ async def test_lists_of_one_and_of_all_namespaces(start: Start) -> None:
         status, found = await client.ask("GET", path)
         assert (status, found["kind"]) == (200, "ConfigMapList")
         assert found["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+        assert not any({"kind", "apiVersion"} & set(item) for item in found["items"])  # what they are, the list says
         return [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found["items"]]
 
     assert await names(f"{MAPS}?limit=500") == [("default", "trigger")]
@@ -135,6 +136,15 @@ async def test_what_is_not_served_is_said_to_the_client_and_to_the_lab(
     assert isinstance(report["port"], int)
     assert isinstance(report["what"], str)
     assert report["what"] in answer["message"]
+
+
+async def test_a_body_that_nobody_reads_is_not_reported(start: Start) -> None:
+    """A client's mistake that a real cluster refuses as well must not make its cell invalid."""
+    client = await start()
+    status, answer = await client.ask("POST", MAPS, config_map(), content_type="text/plain")
+    assert status == 415
+    check_status(answer, 415, "UnsupportedMediaType")
+    assert client.reports == []
 
 
 @pytest.mark.parametrize(

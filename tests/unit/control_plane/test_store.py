@@ -153,10 +153,15 @@ def test_delete_preconditions_protect_a_newer_object(store: Store) -> None:
         ({"metadata": {"name": "x" * 254}}, 422),
         ({"metadata": {"name": "a"}, "data": {"no spaces": ""}}, 422),
         ({"metadata": {"name": "a"}, "data": {"big": "x" * (1024 * 1024 + 1)}}, 422),
+        ({"metadata": {"name": "a", "labels": {"l": "no label!"}}}, 422),
+        ({"metadata": {"name": "a", "labels": {"no key!": ""}}}, 422),
+        ({"metadata": {"name": "a", "annotations": {"Example.com/a": ""}}}, 422),
+        ({"metadata": {"name": "a"}, "data": {"k": ""}, "binaryData": {"k": ""}}, 422),
+        ({"metadata": {"name": "a"}, "binaryData": {"k": "%"}}, 400),
         ({"metadata": {"name": "a"}, "data": {"n": 1}}, 400),
         ({"metadata": {"name": "a"}, "data": []}, 400),
         ({"metadata": {"name": "a", "namespace": "other"}}, 400),
-        ({"metadata": {"name": "a", "resourceVersion": "3"}}, 400),
+        ({"metadata": {"name": "a", "resourceVersion": "3"}}, 500),
         ({"kind": "Secret", "metadata": {"name": "a"}}, 400),
         ({"metadata": {"generateName": "a-"}}, 501),
         ({"metadata": {"name": "a", "finalizers": ["x/y"]}}, 501),
@@ -171,6 +176,23 @@ def test_what_cannot_be_stored_is_refused(store: Store, body: dict[str, Any], co
     assert caught.value.code == code == caught.value.body["code"]
     assert isinstance(caught.value, NotServed) is (code == 501)
     assert store.revision == revision
+
+
+def test_labels_and_annotations_of_all_allowed_forms_are_kept(store: Store) -> None:
+    """A client's own labels must not be refused here and accepted by a real cluster."""
+    sound = {"a": "", "example.com/a": "b", "A.b_c-d": "E.f_g-h", "n" * 63: "v" * 63}
+    metadata = {"name": "a", "labels": sound, "annotations": sound | {"b": "anything goes!"}}
+    made = store.create(CONFIG_MAPS, "default", {"metadata": metadata}).value["metadata"]
+    assert made["labels"] == sound
+    assert made["annotations"] == metadata["annotations"]
+
+
+@pytest.mark.parametrize("name", ["dot.ted", "x" * 64, "Upper"])
+def test_a_namespace_has_a_label_for_a_name(store: Store, name: str) -> None:
+    """A program that names its namespaces so fails only in a real cluster."""
+    with pytest.raises(ApiError) as caught:
+        store.create(NAMESPACES, "", {"metadata": {"name": name}})
+    assert caught.value.code == 422
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,10 @@ async def test_bookmarks_for_those_who_ask_and_one_before_the_end(start: Start) 
         async with client.watch(f"timeoutSeconds=1&{query}") as response:
             return [json.loads(line) for line in (await response.text()).splitlines()]
 
-    asked, not_asked = await asyncio.gather(read("allowWatchBookmarks=true"), read(""))
+    version = int(made["metadata"]["resourceVersion"]) - 1
+    asked, not_asked = await asyncio.gather(
+        read(f"resourceVersion={version}&allowWatchBookmarks=true"), read(f"resourceVersion={version}")
+    )
     assert [event["type"] for event in not_asked] == ["ADDED"]
     assert [event["type"] for event in asked] == ["ADDED"] + ["BOOKMARK"] * 3  # at 0.3, 0.6 and, before the end, 0.75
     assert asked[1]["object"] == {
@@ -148,6 +151,36 @@ async def test_a_streaming_list_ends_with_its_marked_bookmark(start: Start) -> N
     assert bookmark["type"] == "BOOKMARK"
     assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
     assert summary(modified) == ("MODIFIED", "2")
+
+
+@pytest.mark.parametrize("version", ["", "resourceVersion=0&"])
+async def test_who_allows_bookmarks_learns_where_the_state_ends(start: Start, version: str) -> None:
+    """kube-apiserver takes such a watch for a streaming list; a client that waits for its end would wait for ever."""
+    client = await start()
+    await client.create()
+    async with client.watch(f"{version}allowWatchBookmarks=true&timeoutSeconds=1") as response:
+        first = [json.loads(await response.content.readline()) for _ in range(2)]
+    assert [event["type"] for event in first] == ["ADDED", "BOOKMARK"]
+    assert first[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_streaming_list_of_the_future_waits_for_it(start: Start) -> None:
+    """Moved to an API server that is behind, a client must get the state that it asked for, not an error at once."""
+    client = await start(timers=Timers(freshness_seconds=0.5))
+    made = await client.create()
+    later = int(made["metadata"]["resourceVersion"]) + 1
+    ask = f"sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={later}&timeoutSeconds=1"
+
+    async def first() -> dict[str, Any]:
+        async with client.watch(ask) as response:
+            event: dict[str, Any] = json.loads(await response.content.readline())
+            return event
+
+    assert (await first())["object"]["reason"] == "Timeout"
+    waiting = asyncio.create_task(first())
+    await asyncio.sleep(0.1)
+    await client.create("another")
+    assert (await waiting)["type"] == "ADDED"
 
 
 async def test_a_client_that_goes_is_noticed_without_any_event(start: Start) -> None:

@@ -29,7 +29,8 @@ RULES = "kube-proxy-rules.txt"
 """What it made of the Service, in the words of the kernel's own tool; beside the log, in the cell's folder."""
 READY_SECONDS = 30.0
 """Where the machine is busy; below 1 s where it is not."""
-_CONNECT_SECONDS = 1.0
+_CONNECT_SECONDS = 0.25
+"""Before the rules are there, most attempts meet silence: the kernel says only once a second that there is no way."""
 _PAUSE_SECONDS = 0.05
 
 _MODES = {Balancer.KUBE_PROXY_IPTABLES: "iptables", Balancer.KUBE_PROXY_NFTABLES: "nftables"}

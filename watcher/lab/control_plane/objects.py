@@ -6,6 +6,8 @@ machinery that is not here (finalizers, immutability, generated names) is refuse
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ Json = dict[str, Any]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_LABEL = re.compile(r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 _DATA_LIMIT_OCTETS = 1024 * 1024
 
 
@@ -66,8 +69,8 @@ def _metadata(resource: Resource, namespace: str, asked: object) -> Json:
         raise bad_request("metadata.name must be a string")
     if not name:
         raise invalid(resource.kind, "", "metadata.name", "FieldValueRequired", "name or generateName is required")
-    if len(name) > (253 if resource.namespaced else 63) or not _NAME.fullmatch(name):
-        problem = f'Invalid value: "{name}": must be a lowercase RFC 1123 subdomain'
+    if not _may_be_a_name(resource, name):
+        problem = f'Invalid value: "{name}": must be a lowercase RFC 1123 {_NAME_RULES[resource.namespaced]}'
         raise invalid(resource.kind, name, "metadata.name", "FieldValueInvalid", problem)
     if asked.get("namespace", namespace) not in ("", namespace):
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
@@ -80,9 +83,31 @@ def _metadata(resource: Resource, namespace: str, asked: object) -> Json:
     for field in ("labels", "annotations"):
         if values := _strings(f"metadata.{field}", asked.get(field)):
             metadata[field] = values
+            _check_qualified(resource, name, field, values)
     if asked.get("ownerReferences"):
         metadata["ownerReferences"] = asked["ownerReferences"]
     return metadata
+
+
+_NAME_RULES = {True: "subdomain", False: "label"}
+
+
+def _may_be_a_name(resource: Resource, name: str) -> bool:
+    if resource.namespaced:
+        return len(name) <= 253 and _NAME.fullmatch(name) is not None
+    # A namespace is part of the names of services: no dots.
+    return len(name) <= 63 and "." not in name and _NAME.fullmatch(name) is not None
+
+
+def _check_qualified(resource: Resource, name: str, field: str, values: dict[str, str]) -> None:
+    """Keys of labels and annotations may have a domain before them; only a label's value has a form."""
+    for key, value in values.items():
+        domain, slash, rest = key.rpartition("/")
+        sound = bool(rest) and _LABEL.fullmatch(rest) is not None
+        sound = sound and (not slash or (len(domain) <= 253 and _NAME.fullmatch(domain) is not None))
+        if not sound or (field == "labels" and not _LABEL.fullmatch(value)):
+            problem = f'Invalid value: "{value if sound else key}": not the form of a {"value" if sound else "key"}'
+            raise invalid(resource.kind, name, f"metadata.{field}", "FieldValueInvalid", problem)
 
 
 def _strings(field: str, asked: object) -> dict[str, str]:
@@ -104,10 +129,19 @@ def _check_data(name: str, kept: Json) -> None:
             if not _KEY.fullmatch(key):
                 problem = f'Invalid value: "{key}": only letters, digits, "-", "_" and "." may be in a key'
                 raise invalid("ConfigMap", name, f"{field}[{key}]", "FieldValueInvalid", problem)
-            octets += len(value.encode())
+            if field == "binaryData":
+                try:
+                    octets += len(base64.b64decode(value, validate=True))
+                except binascii.Error as error:
+                    raise bad_request(f"binaryData.{key} is not base64: {error}") from error
+                if key in kept.get("data", {}):
+                    problem = f'Invalid value: "{key}": duplicate of key present in data'
+                    raise invalid("ConfigMap", name, f"data[{key}]", "FieldValueInvalid", problem)
+            else:
+                octets += len(value.encode())
     if octets > _DATA_LIMIT_OCTETS:
         problem = f"Too long: may not be more than {_DATA_LIMIT_OCTETS} bytes"
-        raise invalid("ConfigMap", name, "", "FieldValueTooLong", problem)
+        raise invalid("ConfigMap", name, "[]", "FieldValueTooLong", problem)
 
 
 def merge(target: object, patch: object) -> Any:

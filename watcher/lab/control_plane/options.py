@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher.lab.control_plane.objects import Resource
-from watcher.lab.control_plane.statuses import ApiError, NotServed, bad_request, invalid
+from watcher.lab.control_plane.statuses import ApiError, NotServed, bad_request, invalid, unexpected
 from watcher.lab.control_plane.store import Version
 
 
@@ -61,12 +61,15 @@ def parse(query: Mapping[str, str], resource: Resource, namespace: str | None) -
     initial_events = _truth(query["sendInitialEvents"]) if "sendInitialEvents" in query else None
     text = query.get("resourceVersion", "")
     match = query.get("resourceVersionMatch", "")
+    if watch and initial_events is None and not match and text in ("", "0"):
+        # kube-apiserver reads it so: whoever allows bookmarks gets the one that ends the initial events, too.
+        initial_events, match = True, "NotOlderThan"
     if problem := _combination(watch, initial_events, text, match):
         raise problem
     return ListOptions(
         selector=Selector(namespace, field_selector(query.get("fieldSelector", ""), resource)),
         watch=watch,
-        revision=revision(text),
+        revision=revision(text, watch=watch),
         exact=match == "Exact",
         bookmarks=_truth(query.get("allowWatchBookmarks")),
         timeout_seconds=_seconds(query.get("timeoutSeconds")),
@@ -103,12 +106,13 @@ def _combination(watch: bool, initial_events: bool | None, revision: str, match:
     return None
 
 
-def revision(text: str) -> int | None:
+def revision(text: str, *, watch: bool = False) -> int | None:
+    """Raises 400 for what is no version; kube-apiserver answers such a watch with 500."""
     if not text:
         return None
     if not (text.isascii() and text.isdigit()):
         problem = f'Invalid value: "{text}": a resource version is a whole number'
-        raise invalid("ListOptions", "", "resourceVersion", "FieldValueInvalid", problem)
+        raise unexpected(f"resourceVersion: {problem}") if watch else bad_request(f"resourceVersion: {problem}")
     return int(text)
 
 

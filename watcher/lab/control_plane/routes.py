@@ -23,6 +23,7 @@ from watcher.lab.control_plane.statuses import (
     from_the_future,
     too_large,
     unauthorized,
+    unsupported,
 )
 from watcher.lab.control_plane.store import Store, Version
 from watcher.lab.control_plane.watches import Reason, Timers, Watches
@@ -34,6 +35,15 @@ BODY_LIMIT_OCTETS = 3 * 1024 * 1024
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+_FOREIGN = (
+    "application/apply-patch+cbor",
+    "application/apply-patch+yaml",
+    "application/cbor",
+    "application/json-patch+json",
+    "application/vnd.kubernetes.protobuf",
+    "application/yaml",
+)
+"""Bodies that only a real kube-apiserver reads; all others, it does not read either."""
 
 _log = logging.getLogger(__name__)
 Answer = Callable[[web.Request, Resource], Awaitable[web.StreamResponse]]
@@ -141,7 +151,7 @@ class Api:
         return _encoded(head.encode() + b",".join(items) + b"]}")  # the items are JSON already
 
     def _selected(self, resource: Resource, options: ListOptions) -> list[bytes]:
-        return [v.encoded for v in self._store.versions(resource) if options.selector.matches(v)]
+        return [v.encoded_in_list for v in self._store.versions(resource) if options.selector.matches(v)]
 
     async def _reach(self, wanted: int | None) -> None:
         """Returns once the state is not older than ``wanted``; a version that does not come into being is a 504."""
@@ -194,7 +204,9 @@ def _deletion(resource: Resource, deleted: Version) -> Json:
 async def _body(request: web.Request, *types: str) -> Json:
     # Without a Content-Type a body is JSON, for kube-apiserver as well.
     if "Content-Type" in request.headers and request.content_type not in types:
-        raise NotServed(f"{request.method} with a body of {request.content_type}")
+        if request.content_type in _FOREIGN:
+            raise NotServed(f"{request.method} with a body of {request.content_type}")
+        raise unsupported(request.content_type)
     try:
         body = json.loads(await request.read())
     except ValueError as error:

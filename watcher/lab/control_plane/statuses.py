@@ -21,7 +21,9 @@ class ApiError(Exception):
     @property
     def body(self) -> dict[str, Any]:
         status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        status |= {"message": self.message, "reason": self.reason}
+        status |= {"message": self.message}
+        if self.reason:
+            status["reason"] = self.reason
         if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
@@ -42,6 +44,15 @@ class NotServed(ApiError):
 
 def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
+
+
+def unexpected(message: str) -> ApiError:
+    """A client's mistake that kube-apiserver answers like one of its own: 500 and no reason."""
+    return ApiError(500, "", message)
+
+
+def unsupported(media: str) -> ApiError:
+    return ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format - {media}")
 
 
 def unauthorized() -> ApiError:
@@ -65,7 +76,8 @@ def conflict(plural: str, name: str, why: str) -> ApiError:
 def invalid(kind: str, name: str, field: str, reason: str, problem: str) -> ApiError:
     """Well-formed but not allowed; ``reason`` is one of Kubernetes' field errors such as ``FieldValueInvalid``."""
     cause = {"reason": reason, "message": problem, "field": field}
-    details = {"name": name, "kind": kind, "causes": [cause]}
+    details: dict[str, Any] = {"name": name} if name else {}
+    details |= {"kind": kind, "causes": [cause]}
     return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {field}: {problem}', details)
 
 

@@ -20,8 +20,8 @@ from watcher.lab.control_plane.statuses import (
     bad_request,
     conflict,
     expired,
-    invalid,
     not_found,
+    unexpected,
 )
 
 FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -40,6 +40,11 @@ class Version:
     namespace: str
     name: str
     revision: int
+
+    @property
+    def encoded_in_list(self) -> bytes:
+        """Items do not say what they are: the list does."""
+        return b"{" + self.encoded.split(b",", 2)[2]
 
     @property
     def uid(self) -> str:
@@ -124,7 +129,7 @@ class Store:
         value = accept(resource, namespace, body)
         name = value["metadata"]["name"]
         if value["metadata"].pop("resourceVersion", None):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise unexpected("resourceVersion should not be set on objects to be created")
         if (namespace, name) in self._objects[resource]:
             raise already_exists(resource.plural, name)
         value["metadata"] |= {"uid": self._uid(), "creationTimestamp": self._now()}
@@ -146,8 +151,7 @@ class Store:
         if isinstance(asked, dict):
             for field, allowed in (("name", name), ("namespace", namespace)):
                 if asked.get(field, allowed) != allowed:
-                    problem = f'Invalid value: "{asked[field]}": field is immutable'
-                    raise invalid(resource.kind, name, f"metadata.{field}", "FieldValueInvalid", problem)
+                    raise bad_request(f"the {field} of the object ({asked[field]}) does not match that on the URL")
         return self._replace(resource, present, merge(present.value, patch))
 
     def delete(self, resource: Resource, namespace: str, name: str, preconditions: Mapping[str, object]) -> Version:
@@ -163,7 +167,7 @@ class Store:
                 why = (
                     f"Precondition failed: {field} in precondition: {asked}, {field} in object meta: {metadata[field]}"
                 )
-                raise conflict(resource.plural, name, why)
+                raise conflict(resource.kind, name, why)  # the kind is what kube-apiserver names here
         if resource is NAMESPACES:
             for inside in [key for key in sorted(self._objects[CONFIG_MAPS]) if key[0] == name]:
                 self.delete(CONFIG_MAPS, *inside, {})
@@ -176,7 +180,10 @@ class Store:
         if metadata.get("uid", old["uid"]) != old["uid"]:
             why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
             raise conflict(resource.plural, present.name, why)
-        if metadata.get("resourceVersion", old["resourceVersion"]) != old["resourceVersion"]:
+        version = metadata.get("resourceVersion", old["resourceVersion"])
+        if not str(version).isdigit():
+            raise unexpected(f"invalid resource version {version!r}")
+        if version != old["resourceVersion"]:
             raise conflict(resource.plural, present.name, _MODIFIED_MEANWHILE)
         metadata |= {field: old[field] for field in ("uid", "resourceVersion", "creationTimestamp")}
         # kube-apiserver writes nothing, and so tells no watcher, where nothing would change.
@@ -188,6 +195,8 @@ class Store:
         self.revision += 1
         name = value["metadata"]["name"]
         value = value | {"metadata": value["metadata"] | {"resourceVersion": str(self.revision)}}
+        # First what it is: items of lists are without these two.
+        value = {"kind": resource.kind, "apiVersion": "v1"} | value
         encoded = json.dumps(value, separators=(",", ":")).encode()
         version = Version(value, encoded, namespace, name, self.revision)
         if change == "DELETED":

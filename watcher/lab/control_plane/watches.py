@@ -142,6 +142,8 @@ class Watches:
         kube-apiserver does it: a version too old is such a case.
         """
         watch = Watch(options.selector, after=options.revision or 0, limit=self._limit, told=ended)
+        if options.initial_events and options.revision is not None and options.revision > self._store.revision:
+            await asyncio.sleep(self._timers.freshness_seconds)  # as a list does
         try:
             first = opening(self._store, resource, options)
             self._store.subscribe(resource, watch)
