@@ -20,7 +20,10 @@ from tests.lab.environments import built
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 RUN = [sys.executable, "-m", "watcher", "run", "--output"]
-CHOICE = ["--stacks", "python-urllib3", "--profiles", "default", "--scenarios", "blackhole", "--scale", "12"]
+CHOICE = [
+    *("--stacks", "python-urllib3", "--profiles", "default", "--scenarios", "blackhole", "--scale", "12"),
+    *("--control-plane", "embedded"),
+]
 FATAL = {"command": -signal.SIGKILL, "unshare": 3, "stage": 3, "control plane": 3}
 """Role to the command's own exit status when that process is killed."""
 ROLES = [*FATAL, "client program"]

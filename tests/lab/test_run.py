@@ -18,8 +18,10 @@ from tests.lab.environments import built
 from watcher import journal
 from watcher.catalog import Catalog
 from watcher.judge.results import results_of
+from watcher.lab.control_plane.binaries import find
 from watcher.model import CellResult, Results
 from watcher.programs import environment
+from watcher.report.diff import Change, compare
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -44,8 +46,9 @@ class Ran:
 
 
 def run(folder: Path, *arguments: str) -> Ran:
+    control_plane = () if "--control-plane" in arguments else ("--control-plane", "embedded")
     done = subprocess.run(
-        [sys.executable, "-m", "watcher", "run", "--scale", "12", "--output", str(folder), *arguments],
+        [sys.executable, "-m", "watcher", "run", "--scale", "12", *control_plane, "--output", str(folder), *arguments],
         capture_output=True,
         text=True,
         timeout=500,
@@ -55,6 +58,14 @@ def run(folder: Path, *arguments: str) -> Ran:
     return Ran(folder, done.returncode, done.stdout, done.stderr)
 
 
+IDLE = (
+    "--stacks",
+    ",".join(STACKS),
+    "--profiles",
+    "default,tcp-keepalive",
+    "--scenarios",
+    "azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb",
+)
 RUNS = {
     "mutants": (
         "--client", str(MUTANTS), "--stacks", "mutant-*", "--profiles", "default",
@@ -67,10 +78,8 @@ RUNS = {
         "--scenarios", "no-*",
     ),
     "healthy": ("--stacks", ",".join(STACKS), "--scenarios", "control"),
-    "idle": (
-        "--stacks", ",".join(STACKS), "--profiles", "default,tcp-keepalive",
-        "--scenarios", "azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb",
-    ),
+    "idle": IDLE,
+    "idle, real": (*IDLE, "--control-plane", "kubernetes"),
 }  # fmt: skip
 
 
@@ -78,6 +87,7 @@ RUNS = {
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
     """The short runs beside each other; the long one by itself, so that nothing but its own load is near it."""
     built(*STACKS)
+    real = find("auto", environment.cache_folder())
     catalog = Catalog.load([MUTANTS])
     found = catalog.stacks["mutant-honest"]
     environment.build(found.folder, found.build)
@@ -85,6 +95,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[R
         yield {
             name: pool.submit(run, tmp_path_factory.mktemp("run") / "out", *arguments)
             for name, arguments in RUNS.items()
+            if "kubernetes" not in arguments or real is not None
         }
 
 
@@ -171,6 +182,18 @@ def test_a_delivered_reset_is_noticed(stack: str, ran: dict[str, Future[Ran]]) -
     cell = ran["idle"].result().cell(stack, "azure-slb")
     assert cell.verdict in ("died", "ok", "late")
     assert cell.proof == "happened"
+
+
+def test_both_control_planes_give_the_same_verdicts(ran: dict[str, Future[Ran]]) -> None:
+    """A matrix for documentation must not rest on an imitation; and who has only that must not be misled by it."""
+    if find("auto", environment.cache_folder()) is None:
+        pytest.skip("no real control plane: `make control-plane` builds it")
+    embedded, real = ran["idle"].result(), ran["idle, real"].result()
+    assert real.status == 0, real.output + real.errors
+    assert real.results.run.control_plane.startswith("kubernetes 1.")
+    compared = compare(embedded.results, real.results)
+    assert [cell for cell in compared.cells if cell.change is not Change.SAME] == []
+    assert len(compared.cells) == len(STACKS) * 2 * 4
 
 
 def test_each_cell_keeps_the_packets_that_prove_it(ran: dict[str, Future[Ran]]) -> None:
