@@ -105,6 +105,8 @@ want_for_control_plane() {
     done
     # shellcheck disable=SC2086  # a list of packages
     [ -z "$wanted" ] || apt_install $wanted || say "not installed:$wanted (the real control plane needs it)"
+    # For the tests only: what a user would type against it.
+    has kubectl || apt_install kubernetes-client || true
 }
 
 look_for_python() {

@@ -186,8 +186,8 @@ class Watches:
                 change = watch.pending.popleft()
                 await response.write(line(change.type, change.version.encoded))
             elif bookmark_at is not None and now >= bookmark_at:
-                # Nothing is pending, so the client has seen all up to here. A real cluster's own writes (leases) keep
-                # its revision moving; there are none here, so a bookmark is sent though nothing has changed.
+                # Nothing is pending, so the client has seen all up to here. On a cluster at work others' changes and
+                # lists keep kube-apiserver's cache moving, and so its bookmarks coming; here they come anyway.
                 if self._store.revision >= (options.revision or 0):
                     await response.write(bookmark(resource, self._store.revision))
                 bookmark_at = next_bookmark(now, ends_at, self._timers)
