@@ -24,7 +24,10 @@ from tests.lab.environments import built
 from tests.lab.sandboxed import run_inside
 from watcher import journal
 from watcher.judge.results import results_of
-from watcher.lab import sandbox
+from watcher.lab import sandbox, sockets
+from watcher.lab.control_plane.binaries import Binaries, find
+from watcher.model import Results
+from watcher.programs import environment
 from watcher.records import RECORD, LabReady, Planned, Program, Record, Touched
 from watcher.runner.order import Order
 
@@ -48,37 +51,48 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def lab_start(folder: Path) -> Iterator[Figure]:
-    """From the command to a control plane that answers, against a sandbox that only imports the stage."""
-    order = Order(run="bench", folder=str(folder), scale=12, deadline_seconds=1, launches={}, cells=())
-    ready, whole, bare = [], [], []
-    for _ in range(TIMES):
-        began = time.perf_counter()
-        stage = sandbox.start([sys.executable, "-m", "watcher.runner.inside"], folder / "lab.log")
-        assert stage.stdin is not None
-        assert stage.stdout is not None
-        stage.stdin.write(order.model_dump_json().encode() + b"\n")
-        stage.stdin.flush()
-        record = RECORD.validate_json(stage.stdout.readline())
-        whole.append(time.perf_counter() - began)
-        assert isinstance(record, LabReady)
-        ready.append(record.seconds)
-        stage.communicate()
-        bare.append(
-            seconds(
-                lambda: subprocess.run(
-                    sandbox.command([sys.executable, "-c", "import watcher.runner.inside"]), check=True
-                )
-            )
-        )
-    yield Figure("lab ready, inside", median(ready), "s")
-    yield Figure(
-        "lab ready, with the start of the sandbox",
-        median(whole),
-        "s",
-        median(whole) / median(bare),
-        "its imports alone",
+def start_lab(folder: Path, control_plane: Binaries | None) -> tuple[float, float, subprocess.Popen[bytes]]:
+    """Seconds to ready, inside and from the command; and the lab, which lives until its input is closed."""
+    order = Order(
+        run="bench",
+        folder=str(folder),
+        scale=12,
+        deadline_seconds=1,
+        control_plane=control_plane,
+        launches={},
+        cells=(),
     )
+    began = time.perf_counter()
+    stage = sandbox.start([sys.executable, "-m", "tests.bench.stage"], folder / "lab.log")
+    assert stage.stdin is not None
+    assert stage.stdout is not None
+    stage.stdin.write(order.model_dump_json().encode() + b"\n")
+    stage.stdin.flush()
+    record = RECORD.validate_json(stage.stdout.readline())
+    assert isinstance(record, LabReady), record
+    return record.seconds, time.perf_counter() - began, stage
+
+
+def lab_start(folder: Path, name: str, control_plane: Binaries | None) -> Iterator[Figure]:
+    """From the command to a control plane that answers, its memory, and the tenth lab beside nine others."""
+    ready, whole, bare, memory = [], [], [], []
+    imports = sandbox.command([sys.executable, "-c", "import watcher.runner.inside"])
+    for _ in range(TIMES):
+        inside, outside, stage = start_lab(folder, control_plane)
+        ready.append(inside)
+        whole.append(outside)
+        memory.append(sockets.memory_mib(stage.pid) or 0.0)
+        stage.communicate()
+        bare.append(seconds(lambda: subprocess.run(imports, check=True)))
+    yield Figure(f"{name}: ready, inside", median(ready), "s")
+    yield Figure(
+        f"{name}: ready, from the command", median(whole), "s", median(whole) / median(bare), "its imports alone"
+    )
+    yield Figure(f"{name}: memory of the whole lab", median(memory), "MiB")
+    labs = [start_lab(folder, control_plane) for _ in range(10)]
+    for _, _, stage in labs:
+        stage.communicate()
+    yield Figure(f"{name}: the tenth lab at once", labs[-1][0], "s", labs[-1][0] / median(ready), "the only one")
 
 
 def networks() -> Iterator[Figure]:
@@ -135,9 +149,21 @@ def judging(run: Path) -> Iterator[Figure]:
         parsed = seconds(lambda: [json.loads(line) for line in written.splitlines()])
         judged = seconds(lambda: results_of(journal.read(path)))
     yield Figure("journal, appended", len(large) / appended / 1000, "k records/s", appended / raw, "one write of all")
+    yield from true_time()
     yield Figure("read and judged", len(large) / judged / 1000, "k records/s", judged / parsed, "json.loads of each")
     few, many = scenes.judge_peak_mib(records), scenes.judge_peak_mib(large)
     yield Figure(f"judge's peak memory, {MANY} times the cells", many, "MiB", many / few, "once the cells")
+
+
+def true_time() -> Iterator[Figure]:
+    """Of the newest published run: how much longer than its waves' longest cells it took, starting aside."""
+    published = sorted(Path("results").glob("*/results.json"))
+    if published:
+        run = Results.model_validate_json(published[-1].read_text()).run
+        ratio = run.figures["wall_ratio"]
+        yield Figure(
+            f"published run {published[-1].parent.name}", run.figures["wall_seconds"], "s", ratio, "its longest cells"
+        )
 
 
 def told_again(records: list[Record], times: int) -> Iterator[Record]:
@@ -160,7 +186,10 @@ def told_again(records: list[Record], times: int) -> Iterator[Record]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures = [*lab_start(folder), *networks()]
+        figures = [*lab_start(folder, "embedded", None)]
+        if (real := find("auto", environment.cache_folder())) is not None:
+            figures += lab_start(folder, "kubernetes", real)
+        figures += networks()
         run, of_run = small_run(folder)
         figures += [*of_run, *judging(run)]
     if "--json" in sys.argv:
