@@ -7,7 +7,6 @@ in a plan they are *real* seconds of this run, that is: true seconds divided by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from string import Formatter
 from typing import Annotated, Literal
@@ -403,6 +402,3 @@ class Results(Value):
 
     def by_key(self) -> dict[tuple[str, str, str], CellResult]:
         return {(cell.stack, cell.profile, cell.scenario): cell for cell in self.cells}
-
-    def each_scenario(self) -> Iterator[str]:
-        yield from self.scenarios

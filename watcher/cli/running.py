@@ -126,8 +126,6 @@ def run(
         stacks=",".join(catalog.select_stacks(stacks)),
         profiles=",".join(catalog.select_profiles(profiles)),
         scenarios=",".join(catalog.select_scenarios(scenarios)),
-        clients=tuple(client or ()),
-        scenario_files=tuple(scenario or ()),
         cells=cells,
         scale=_scale(scale),
         repeat=repeat,

@@ -15,8 +15,6 @@ class RunOptions:
     stacks: str | None = None
     profiles: str | None = None
     scenarios: str | None = None
-    clients: tuple[Path, ...] = ()
-    scenario_files: tuple[Path, ...] = ()
     cells: str | None = None
     """Globs of ``stack/profile/scenario``, with commas."""
     scale: float = 1.0
