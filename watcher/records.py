@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from watcher.model import CellPlan, ScenarioResult, StackResult, Touch, Value
+from watcher.totals import Keepalive, Tried
 
 Direction = Literal["to-client", "to-server"]
 Link = Literal["client", "server"]
@@ -237,6 +238,71 @@ class RunEnded(Entry):
     figures: dict[str, float]
 
 
+class SoakStarted(Entry):
+    """A supervisor of the soak begins (again); earlier ``t`` are comparable only where ``boot`` is the same."""
+
+    kind: Literal["soak"] = "soak"
+    session: str
+    instance: str
+    started_at: str
+    """ISO 8601, UTC; the same moment as ``t``."""
+    boot: str
+    """The kernel's boot id."""
+    deadline_seconds: float
+    watchers: tuple[str, ...]
+    """``stack/profile`` of each; ``cell`` of their records."""
+
+
+class Intended(Entry):
+    """Written, and on disk, before the update is sent: after a SIGKILL it tells which nonce may be in the cluster."""
+
+    kind: Literal["intent"] = "intent"
+    nonce: str
+
+
+class Looked(Entry):
+    """A GET of the trigger on a fresh connection; ``t`` is when it was answered or given up."""
+
+    kind: Literal["look"] = "look"
+    nonce: str
+    """The one looked for."""
+    found: str | None = None
+    """The one that was there; None where no answer came."""
+    error: str | None = None
+
+
+class IdleTried(Entry):
+    """The connection that was idle since the touch before was tried, at a touch."""
+
+    kind: Literal["idle"] = "idle"
+    nonce: str
+    outcome: Tried
+    idle_seconds: float
+    seconds: float
+    """How long the try took."""
+
+
+class QuietMeasured(Entry):
+    """What a watcher's quiet connection carried between two touches."""
+
+    kind: Literal["quiet"] = "quiet"
+    keepalive: Keepalive
+
+
+class Beat(Entry):
+    """The supervisor lives; deadlines before ``t`` have passed under its eyes."""
+
+    kind: Literal["beat"] = "beat"
+    number: int
+
+
+class SoakEnded(Entry):
+    """The supervisor ends in order."""
+
+    kind: Literal["soak-end"] = "soak-end"
+    session: str
+
+
 Record = Annotated[
     RunStarted
     | Planned
@@ -258,7 +324,14 @@ Record = Annotated[
     | LabError
     | Dropped
     | Closed
-    | RunEnded,
+    | RunEnded
+    | SoakStarted
+    | Intended
+    | Looked
+    | IdleTried
+    | QuietMeasured
+    | Beat
+    | SoakEnded,
     Field(discriminator="kind"),
 ]
 

@@ -7,40 +7,28 @@ of an older one.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from http.client import HTTPException
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import HTTPError
 
+from watcher.api import JSON, MERGE_PATCH, UNANSWERED, Answer, ApiServer, Credentials, request
 from watcher.errors import UsageError
 from watcher.model import Touch
 from watcher.records import Entry, FailureWritten, Touched
 
+__all__ = ["ApiServer", "Trigger", "Updater", "Watcher", "schedule_of"]
+
 DEADLINE_SECONDS = 10.0
 _MOST_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class ApiServer:
-    """Where the updater reaches the API server, and as whom. ``ca_pem`` is what its certificate is verified with."""
-
-    host: str
-    port: int
-    ca_pem: str
-    token: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -58,14 +46,6 @@ class Watcher:
     cell: str
     stack: str
     profile: str
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: dict[str, Any]
-    sent: float
-    answered: float
 
 
 def schedule_of(expression: str) -> IntervalTrigger | CronTrigger:
@@ -91,12 +71,11 @@ class Updater:
     """Touches triggers through one API server. Not thread-safe: belongs to one event loop."""
 
     def __init__(
-        self, api: ApiServer, emit: Callable[[Entry], None], *, deadline_seconds: float = DEADLINE_SECONDS
+        self, api: ApiServer | Credentials, emit: Callable[[Entry], None], *, deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
-        self._api = api
+        self._api: Credentials = partial(_same, api) if isinstance(api, ApiServer) else api
         self._emit = emit
         self.deadline_seconds = deadline_seconds
-        self._tls = ssl.create_default_context(cadata=api.ca_pem)
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="updater")
         self._waiting: dict[tuple[str, str], asyncio.Event] = {}
         self._scheduler: AsyncIOScheduler | None = None
@@ -111,7 +90,7 @@ class Updater:
             ),
         ]
         for path, body in names:
-            answer = await self._request("POST", path, body, "application/json")
+            answer = await self._request("POST", path, body)
             if answer.status not in (201, 409):
                 raise ConnectionError(f"POST {path}: {answer.status} {answer.body.get('message', '')}")
 
@@ -130,8 +109,8 @@ class Updater:
         path = f"/api/v1/namespaces/{trigger.namespace}/configmaps/{trigger.name}"
         began = time.monotonic()
         try:
-            answer = await self._request("PATCH", path, {"data": {"nonce": nonce}}, "application/merge-patch+json")
-        except (OSError, HTTPError, HTTPException, ValueError) as error:
+            answer = await self._request("PATCH", path, {"data": {"nonce": nonce}}, MERGE_PATCH)
+        except UNANSWERED as error:
             touched = Touched(
                 t=time.monotonic(),
                 cell=cell,
@@ -211,10 +190,10 @@ class Updater:
         path = f"/api/v1/namespaces/{trigger.namespace}/configmaps"
         status, error = None, None
         try:
-            answer = await self._request("POST", path, body, "application/json")
+            answer = await self._request("POST", path, body)
             status = answer.status
             error = None if status == 201 else str(answer.body.get("message"))
-        except (OSError, HTTPError, HTTPException, ValueError) as problem:
+        except UNANSWERED as problem:
             error = f"{type(problem).__name__}: {problem}"
         self._emit(FailureWritten(t=time.monotonic(), cell=watcher.cell, name=name, status=status, error=error))
 
@@ -235,26 +214,12 @@ class Updater:
             self._scheduler.shutdown(wait=False)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _request(self, method: str, path: str, body: dict[str, Any], content_type: str) -> _Answer:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._blocking_request, method, path, body, content_type)
-
-    def _blocking_request(self, method: str, path: str, body: dict[str, Any], content_type: str) -> _Answer:
+    async def _request(self, method: str, path: str, body: dict[str, Any], content_type: str = JSON) -> Answer:
         # Far longer than the deadline: an update that is slow must be seen to be slow, not be cut off.
-        connection = HTTPSConnection(
-            self._api.host, self._api.port, ssl_context=self._tls, timeout=6 * self.deadline_seconds + 10
-        )
-        headers = {
-            "Authorization": f"Bearer {self._api.token}",
-            "Content-Type": content_type,
-            "Accept": "application/json",
-        }
-        try:
-            connection.connect()
-            sent = time.monotonic()
-            connection.request(method, path, body=json.dumps(body).encode(), headers={**headers, "Connection": "close"})
-            response = connection.getresponse()
-            answered = time.monotonic()
-            return _Answer(response.status, json.loads(response.data or b"{}"), sent, answered)
-        finally:
-            connection.close()
+        seconds = 6 * self.deadline_seconds + 10
+        send = partial(request, self._api(), method, path, body, content_type=content_type, timeout_seconds=seconds)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, send)
+
+
+def _same(api: ApiServer) -> ApiServer:
+    return api
