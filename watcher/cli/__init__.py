@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from watcher.cli import judging, listing, machine, publishing, running
+from watcher.cli import judging, listing, machine, publishing, reporting, running
 from watcher.cli.output import print_error
 from watcher.errors import WatcherError
 
@@ -78,6 +78,7 @@ def watcher(
 app.command("run", epilog=running.EPILOG)(running.run)
 app.command("list", epilog=listing.EPILOG)(listing.list_)
 app.command("judge", epilog=judging.JUDGE_EPILOG)(judging.judge)
+app.command("report", epilog=reporting.EPILOG)(reporting.report)
 app.command("diff", epilog=judging.DIFF_EPILOG)(judging.diff)
 app.command("publish", epilog=publishing.EPILOG)(publishing.publish)
 app.command("build", epilog=machine.BUILD_EPILOG)(machine.build)
