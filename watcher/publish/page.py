@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from watcher.programs import contract
 from watcher.publish import folder
 from watcher.report import cell as cell_in_words
 from watcher.report import page
+from watcher.report.index import Published
 from watcher.timeline import Timeline
 
 ENDINGS = {
@@ -40,13 +42,31 @@ def surroundings(results: Results, run: Path, place: Path, repository: Path | No
     catalog = Catalog.load()
     cells = (*results.cells, *results.controls)
     return page.Surroundings(
-        programs={name: _program(found) for name, found in catalog.stacks.items() if name in results.stacks},
+        programs={
+            name: _program(found, results.stacks[name].version)
+            for name, found in catalog.stacks.items()
+            if name in results.stacks
+        },
         profiles={name: profile.description for name, profile in catalog.profiles.items()},
         variables={cell_name(cell): text for cell in cells if cell.control is None and (text := _variables(cell))},
         paths={name: _short(path) for name, path in catalog.paths.items()},
         evidence={cell_name(cell): links for cell in cells if (links := _evidence(cell, run, place))},
         repository=None if repository is None else _link(repository, place),
     )
+
+
+def pages(to: Path, runs: Iterable[Published], repository: Path, *, again: bool) -> Iterator[tuple[Path, str]]:
+    """File and content: a page for each published run that has none (or, ``again``, for each), then their index.
+
+    The pages lie beside the runs, not in them: a run is never changed, its page may be drawn better one day.
+    """
+    runs = list(runs)
+    place = to / page.PAGES
+    for run in runs:
+        file = place / f"{run.name}.html"
+        if again or not file.exists():
+            yield file, render(run.results, run.name, to / run.name, place, repository)
+    yield to / page.INDEX, page.index_page(runs, [run.name for run in runs])
 
 
 def cell_name(cell: CellResult) -> str:
@@ -61,8 +81,11 @@ def _timelines(run: Path) -> dict[str, Timeline]:
     return timelines(journal.read(run))
 
 
-def _program(found: FoundStack) -> page.Program:
-    """The program itself is the argument of its command that is a file of the client's folder."""
+def _program(found: FoundStack, version: str | None) -> page.Program:
+    """The program itself is the argument of its command that is a file of the client's folder.
+
+    Where the folder is of another version of the library by now, what it holds may not be what ran.
+    """
     files = [
         file
         for argument in found.stack.command
@@ -70,6 +93,8 @@ def _program(found: FoundStack) -> page.Program:
     ]
     shipped = found.folder.parent == clients_folder()
     text = files[0].read_text(encoding="utf-8", errors="replace") if files else "its source is not in its folder"
+    if version not in (None, found.stack.version):
+        text = f"This run was of version {version}; the program has moved on to {found.stack.version} since."
     name = files[0].name if files else "client.toml"
     return page.Program(
         description=found.stack.description,
