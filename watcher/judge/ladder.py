@@ -202,4 +202,5 @@ def _times(told: list[Step], at: int, length: int) -> int:
 def _kind(step: Step) -> tuple[object, ...]:
     if step.what not in _PACKETS and step.what is not What.SILENCE:
         return (step.what, step.at)  # an event is never one of many
-    return (step.what, step.arrived, step.sender if step.what in (What.LOST, What.RESET) else None)
+    sender = step.sender if step.what in (What.LOST, What.RESET) else None
+    return (step.what, step.arrived, sender, step.octets > 1)

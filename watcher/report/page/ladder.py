@@ -81,7 +81,8 @@ def _words(step: Step, touch: float, lost_before: bool) -> tuple[str, str]:
         case What.TOUCH:
             return "The ConfigMap is changed. Will the client see it?", "event"
         case What.FRESH_WORKS:
-            return "A fresh connection through the same network works: only the old one is dead or quiet.", "event"
+            dead = ": only the old one is dead." if lost_before else "."
+            return f"A fresh connection through the same network works{dead}", "event"
         case What.FRESH_FAILS:
             return f"A fresh connection through the same network fails: {step.text}", "warn"
         case What.OBSERVED:
