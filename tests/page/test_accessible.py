@@ -11,6 +11,10 @@ from playwright.sync_api import Page, expect
 
 from tests.page import browser
 from tests.page.browser import Tab
+from tests.page.examples import large_run
+from watcher.report.diff import compare
+from watcher.report.index import Published
+from watcher.report.page import diff_page, index_page
 
 
 def serious(page: Page) -> list[str]:
@@ -58,3 +62,15 @@ def test_a_screen_reader_hears_heads_and_verdicts(tab: Tab, published: Path) -> 
     expect(grid.get_by_role("columnheader", name="gcp-vpc").first).to_be_visible()
     expect(grid.get_by_role("rowheader", name="default").first).to_be_visible()
     assert grid.get_by_role("gridcell", name="stuck").count() == 5
+
+
+def test_the_other_pages(tab: Tab, tmp_path: Path) -> None:
+    """The index of runs, and what two runs differ in: without script, and no less for everybody."""
+    run = Published("2026-11-21-00000000", large_run(2, 2, 4), {"kernel": "6.1"})
+    other = run.results.model_copy(update={"cells": tuple(reversed(run.results.cells))[1:]})
+    texts = {"index": index_page([run], []), "difference": diff_page(compare(run.results, other, ("one", "other")))}
+    for name, text in texts.items():
+        file = tmp_path / f"{name}.html"
+        file.write_text(text, encoding="utf-8")
+        tab.page.goto(file.as_uri())
+        assert serious(tab.page) == [], name

@@ -43,7 +43,7 @@ def surroundings(results: Results, run: Path, place: Path, repository: Path | No
     cells = (*results.cells, *results.controls)
     return page.Surroundings(
         programs={
-            name: _program(found, results.stacks[name].version)
+            name: program(found, results.stacks[name].version)
             for name, found in catalog.stacks.items()
             if name in results.stacks
         },
@@ -81,7 +81,7 @@ def _timelines(run: Path) -> dict[str, Timeline]:
     return timelines(journal.read(run))
 
 
-def _program(found: FoundStack, version: str | None) -> page.Program:
+def program(found: FoundStack, version: str | None) -> page.Program:
     """The program itself is the argument of its command that is a file of the client's folder.
 
     Where the folder is of another version of the library by now, what it holds may not be what ran.
