@@ -69,7 +69,7 @@ def test_timeline(tab: Tab, published: Path, keep: Callable[[Tab, str], Path]) -
     page = opened(tab, published, "python-kubernetes@37.0.2/tcp-keepalive/blackhole")
     lanes = page.locator(".timeline text.soft").all_text_contents()
     assert [lane for lane in lanes if not lane.endswith(" s")] == [
-        "touches", "client says", "its connections", "network and proof", "packets",
+        "touches", "client says", "its sockets", "fault and proof", "packets",
     ]  # fmt: skip
     whole = span(page)
     assert whole[0] < 0 < 63 < whole[1]
@@ -158,7 +158,9 @@ def test_copy(tabs: Callable[..., Tab], published: Path) -> None:
 def test_program_of_a_row(tab: Tab, published: Path) -> None:
     """A library's maintainers do not find what runs under its name."""
     page = tab.open(published)
-    page.locator("tbody[data-stack=python-urllib3] .stack a").click()
+    links = page.locator("tbody[data-stack=python-urllib3] .stack a")
+    expect(links.nth(1)).to_have_attribute("href", re.compile("^https://"))
+    links.first.click()
     expect(page.get_by_role("dialog")).to_contain_text("urllib3 2.8.0")
     expect(page.get_by_label("program of python-urllib3", exact=True)).to_be_visible()
 

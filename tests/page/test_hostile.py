@@ -59,3 +59,15 @@ def test_links_are_https() -> None:
     assert safe_link("https://example.org/a (see there)") == "https://example.org/a"
     for text in ("javascript:alert(1)", "http://example.org", "//example.org", "https://[", "data:text/html,x", ""):
         assert safe_link(text) == ""
+
+
+def test_a_request_and_a_complaint_are_noticed(tab: Tab, tmp_path: Path) -> None:
+    """The mutant of what every test here ends with: a page that fetches, and one that complains, do not pass."""
+    page = tmp_path / "fetching.html"
+    page.write_text('<html data-ready><img src="https://example.org/x.png"><script>console.error("no")</script>')
+    tab.open(page)
+    tab.page.wait_for_load_state("networkidle")
+    assert "https://example.org/x.png" in tab.asked_for
+    assert "error: no" in tab.complaints
+    tab.asked_for.clear()
+    tab.complaints.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +16,15 @@ TIMES = 5
 def test_size(large: Path) -> None:
     """A page that is too large for an issue tracker, a mail or a phone is not shared."""
     assert large.stat().st_size < 3_000_000
+
+
+def test_size_of_real_evidence(published: Path) -> None:
+    """The same for 2,000 cells like those of a real run, whose texts and times are less alike than made ones."""
+    text = published.read_text(encoding="utf-8")
+    packed = sum(map(len, re.findall(r'<script type="text/plain"[^>]*>([^<]*)<', text)))
+    table = len(re.findall(r"<table id=.*?</table>", text, re.DOTALL)[0])
+    rest = len(text) - packed - table
+    assert rest + (packed + table) / 270 * 2_000 < 3_000_000
 
 
 def test_drawn_within_a_second(tab: Tab, large: Path) -> None:

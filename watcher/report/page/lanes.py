@@ -27,8 +27,8 @@ def lanes(timeline: Timeline) -> dict[str, object]:
         "lanes": [
             ["touches", _touches(timeline)],
             ["client says", _said(timeline)],
-            ["its connections", _connections(timeline)],
-            ["network and proof", _network(timeline)],
+            ["its sockets", _connections(timeline)],
+            ["fault and proof", _network(timeline)],
         ],
         "packets": _differences(timeline.packets),
         "packets_left_out": timeline.packets_left_out,

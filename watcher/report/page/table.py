@@ -46,6 +46,8 @@ class Block:
     version: str
     note: str
     lines: tuple[Line, ...]
+    default_source: str = ""
+    """The upstream page whose example the ``default`` profile is."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _block(results: Results, stack: str, rows: Iterable[Row], order: list[int], 
         version=(known.version or "") if known else "",
         note=program.description if program else "",
         lines=tuple(_line(row, order) for row in rows),
+        default_source=program.default_source if program else "",
     )
 
 
