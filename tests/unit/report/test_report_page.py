@@ -180,3 +180,30 @@ def test_clients_table() -> None:
     assert lines[0] == "# Clients"
     assert any(line.startswith("| Client | Has keepalive? | control | aws-nlb |") for line in lines)
     assert sum(line.startswith("| python-kubernetes") for line in lines) == 2
+
+
+def told(*steps: Step) -> list[str]:
+    return [str(row["w"]) for row in rows(Timeline(begins=0, ends=900, touch=630, steps=steps))]
+
+
+def test_the_first_try_is_not_called_another() -> None:
+    """A keepalive that was lost before makes the change's first packet look like a repeat."""
+    probe = Step(what=What.LOST, at=600, until=600, packets=1, sender="client", direction="to-server", arrived=False)
+    change = Step(
+        what=What.LOST, at=631, until=631, packets=1, sender="server", direction="to-client", arrived=False, octets=500
+    )
+    words = told(probe, change, change)
+    assert "are you there?" in words[0]
+    assert words[1] == "The API server sends the change. The network drops it without a word."
+    assert words[2].startswith("No answer came, so the API server sends the change once more.")
+
+
+def test_a_reset_is_a_word() -> None:
+    """The ladder says that nobody was told, and draws the reset on the next line."""
+    change = Step(
+        what=What.LOST, at=631, until=631, packets=1, sender="server", direction="to-client", arrived=False, octets=500
+    )
+    reset = Step(what=What.RESET, at=631, until=631, packets=1, sender="path", direction="to-server")
+    words = told(change, reset)
+    assert "without a word" not in words[0]
+    assert words[1] == "The network sends a reset to the API server in the other side's name: it arrives."

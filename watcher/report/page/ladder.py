@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from watcher.report.words import seconds_text
 from watcher.timeline import Step, Timeline, What
 
@@ -11,47 +13,60 @@ NAMES = {"client": "client", "server": "API server", "path": "network"}
 def rows(timeline: Timeline) -> list[dict[str, object]]:
     """What the page draws: time, shape of the arrow, words. ``tone``: good, bad, warn or none."""
     drawn = []
-    touch = timeline.touch if timeline.touch is not None else timeline.ends
-    lost_before = False
-    for step in timeline.steps:
-        words, tone = _words(step, touch, lost_before)
-        lost_before = lost_before or step.what is What.LOST
-        row: dict[str, object] = {"t": step.at, "w": words}
-        if tone:
-            row["tone"] = tone
-        if step.what in _ARROWS:
-            row["from"] = step.sender
-            if step.direction is None:
-                row["to"] = "server" if step.sender == "client" else "client"
-                row["both"] = 1
-            else:
-                row["to"] = "client" if step.direction == "to-client" else "server"
-            if not step.arrived:
-                row["lost"] = 1
-            if step.what is What.RESET:
-                row["cut"] = 1
-            row["n"] = step.packets
-        elif step.what is What.SILENCE:
-            row["silence"] = 1
-        drawn.append(row)
+    told = Told(timeline.touch if timeline.touch is not None else timeline.ends)
+    for step, after in zip(timeline.steps, (*timeline.steps[1:], None), strict=True):
+        words, tone = _words(step, after, told)
+        told.lost |= step.what is What.LOST
+        told.change_lost |= told.is_lost_change(step)
+        drawn.append(_drawn(step, words, tone))
     return drawn
+
+
+@dataclass
+class Told:
+    """What the steps above have said already."""
+
+    touch: float
+    lost: bool = False
+    change_lost: bool = False
+
+    def is_lost_change(self, step: Step) -> bool:
+        return step.what is What.LOST and step.octets > 1 and step.sender == "server" and step.at >= self.touch
+
+
+def _drawn(step: Step, words: str, tone: str) -> dict[str, object]:
+    row: dict[str, object] = {"t": step.at, "w": words}
+    if tone:
+        row["tone"] = tone
+    if step.what is What.SILENCE:
+        row["silence"] = 1
+    if step.what not in _ARROWS:
+        return row
+    row |= {"from": step.sender, "to": "client" if step.direction == "to-client" else "server", "n": step.packets}
+    if step.direction is None:
+        row |= {"to": "server" if step.sender == "client" else "client", "both": 1}
+    if not step.arrived:
+        row["lost"] = 1
+    if step.what is What.RESET:
+        row["cut"] = 1
+    return row
 
 
 _ARROWS = frozenset({What.OPENED, What.TALK, What.CHANGE, What.LOST, What.RESET, What.CLOSED})
 
 
-def _words(step: Step, touch: float, lost_before: bool) -> tuple[str, str]:
+def _words(step: Step, after: Step | None, told: Told) -> tuple[str, str]:
     sender = NAMES.get(step.sender or "", "")
     receiver = "client" if step.direction == "to-client" else "API server"
     match step.what:
         case What.OPENED:
             return f"The client connects (port {step.port}): TCP and TLS handshakes, then its request to watch.", ""
         case What.TALK:
-            return _talk(step, sender, touch), ""
+            return _talk(step, sender, told.touch), ""
         case What.CHANGE:
             return "The API server sends the change, and it arrives.", "good"
         case What.LOST:
-            return _lost(step, sender, touch, lost_before), "bad"
+            return _lost(step, after, sender, told), "bad"
         case What.RESET if step.sender == "path":
             what = "arrives" if step.arrived else "is lost"
             return f"The network sends a reset to the {receiver} in the other side's name: it {what}.", "warn"
@@ -61,7 +76,7 @@ def _words(step: Step, touch: float, lost_before: bool) -> tuple[str, str]:
         case What.CLOSED:
             return f"The {sender} closes the connection (port {step.port}).", ""
         case What.SILENCE:
-            why = " without a packet." if lost_before else " of silence: nothing changes, so nothing is sent."
+            why = " without a packet." if told.lost else " of silence: nothing changes, so nothing is sent."
             return f"{_seconds(step.until - step.at)}{why}", ""
         case What.REPEATED:
             which = "step" if step.steps == 1 else f"{step.steps} steps"
@@ -81,7 +96,7 @@ def _words(step: Step, touch: float, lost_before: bool) -> tuple[str, str]:
         case What.TOUCH:
             return "The ConfigMap is changed. Will the client see it?", "event"
         case What.FRESH_WORKS:
-            dead = ": only the old one is dead." if lost_before else "."
+            dead = ": only the old one is dead." if told.lost else "."
             return f"A fresh connection through the same network works{dead}", "event"
         case What.FRESH_FAILS:
             return f"A fresh connection through the same network fails: {step.text}", "warn"
@@ -108,12 +123,15 @@ def _talk(step: Step, sender: str, touch: float) -> str:
     return f"A packet of the {sender} arrives."
 
 
-def _lost(step: Step, sender: str, touch: float, lost_before: bool) -> str:
-    if step.octets > 1 and step.sender == "server" and step.at >= touch:
-        if lost_before:
+def _lost(step: Step, after: Step | None, sender: str, told: Told) -> str:
+    if told.is_lost_change(step):
+        if told.change_lost:
             times = "once more" if step.packets == 1 else f"{step.packets} times more"
             return f"No answer came, so the API server sends the change {times}. All of it is dropped."
-        return "The API server sends the change. The network drops it without a word."
+        answered = after is not None and after.what is What.RESET and after.sender == "path"
+        how = "does not let it through" if answered else "drops it without a word"
+        first = f"The API server sends the change. The network {how}."
+        return first if step.packets == 1 else f"{first} {step.packets - 1} more tries fare no better."
     if step.octets <= 1 and step.sender == "client":
         times = "" if step.packets == 1 else f", {step.packets} times"
         return f"The client asks “are you there?” (TCP keepalive){times}. It is dropped: no answer."

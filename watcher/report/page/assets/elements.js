@@ -16,7 +16,7 @@ const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, t
 // Only https leads out of the page, whatever a catalog says.
 const out = (address, text) => /^https:\/\//.test(address) ? h("a", { href: address, rel: "noopener noreferrer" }, text || address) : document.createTextNode(text || address);
 
-const seconds = (value) => Math.abs(value) < 9.95 ? value.toFixed(1) : value.toFixed(0);
+const seconds = (value) => (Math.abs(value) < 9.95 ? value.toFixed(1) : value.toFixed(0)).replace(/^-(0\.0)$/, "$1");
 const exact = (value) => `${value.toFixed(3)} s`;
 
 const data = JSON.parse(document.getElementById("data").textContent);
