@@ -100,6 +100,7 @@ def test_a_filter_that_forgets_a_verdict_would_be_seen(tab: Tab, published: Path
         ("#stack=python-urllib3", 72 - 9),
         ("#profile=default,retry&path=gcp-vpc", 8),
         ("#verdict=flaky", 1),
+        ("#verdict=stuck", 63),
         ("#verdict=nonsense", 0),
         ("#%", 270),
         ("#stack=%E0%A4%A", 270),
