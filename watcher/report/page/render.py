@@ -154,6 +154,7 @@ def _data(results: Results, name: str, around: Surroundings) -> dict[str, object
         "meanings": {verdict.value: mark.meaning for verdict, mark in MARKS.items()},
         "repository": around.repository,
         "profiles": dict(around.profiles),
+        "sources": dict(around.sources),
         "paths": dict(around.paths),
         "stacks": {
             stack: {
@@ -168,8 +169,7 @@ def _data(results: Results, name: str, around: Surroundings) -> dict[str, object
         "programs": {
             stack: {
                 "description": program.description,
-                "file": program.file,
-                "text": program.text,
+                "files": program.files,
                 "default": program.default_source,
                 "default_link": safe_link(program.default_source),
             }

@@ -71,7 +71,7 @@ const files = (names) => names ? h("p", {}, "Packets and output, as they were ke
 
 function program(stack) {
   const found = data.programs[stack], known = data.stacks[stack];
-  const place = data.repository === null ? h("code", {}, found.file) : h("a", { href: `${data.repository}/${found.file}` }, found.file);
+  const place = (file) => data.repository === null ? h("code", {}, file) : h("a", { href: `${data.repository}/${file}` }, file);
   const contest = data.repository === null ? "CONTRIBUTING.md" : h("a", { href: `${data.repository}/CONTRIBUTING.md` }, "CONTRIBUTING.md");
   return h("div", {},
     h("ul", {},
@@ -81,8 +81,8 @@ function program(stack) {
       h("li", {}, "The default is the example of: ", found.default_link ? out(found.default_link, found.default) : found.default),
       h("li", {}, "Unfair to the library? Change the program, run the cell again, and send both: ", contest, " says how (“Contest a result”)."),
     ),
-    h("p", {}, "The program, as it stood when this page was made: ", place),
-    block(found.text, `program of ${stack}`),
+    found.files.length ? null : h("p", {}, `The program is not here: it has moved on to another version than ${known.version}, or has no source.`),
+    found.files.map((file) => [h("p", {}, "As it stood when this page was made: ", place(file)), block(data.sources[file], file)]),
   );
 }
 
