@@ -134,7 +134,7 @@ class Soak:
 
     def __init__(self, settings: SoakSettings, variables: Mapping[str, str]) -> None:
         """Raises UsageError for everything that the user has to put right first."""
-        catalog = Catalog.load()
+        catalog = settings.catalog()
         self._settings = settings
         self._say = logs.logger().info
         self._warn = logs.logger().warning
@@ -288,7 +288,7 @@ def _idle(api: ApiServer, trigger: Trigger) -> IdleConnection:
 
 def check(settings: SoakSettings) -> dict[str, Any]:
     """The effective settings, for people and scripts. Raises UsageError as the soak would."""
-    catalog = Catalog.load()
+    catalog = settings.catalog()
     shown = settings.model_dump(mode="json", exclude={"watcher", "stacks", "profiles", "kubeconfig"})
     return {
         **shown,

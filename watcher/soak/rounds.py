@@ -157,7 +157,7 @@ class Rounds:
             if not seen:
                 seen = await self._look(touched.nonce, min(left, max(3 * step, 0.5)))
         await self._decided(touched.answered + deadline - self._now() + 0.001)
-        while self._book.undecided:  # noqa: ASYNC110 - each turn asks
+        while self._book.undecided:
             await self.beat()
             if not await self._look(touched.nonce, max(3 * step, 1.0)):
                 await self._decided(min(step, 1.0))
@@ -196,7 +196,7 @@ class Rounds:
         await asyncio.gather(probe(), try_idle())
         # The programs' sockets are quiet from here on, until the next touch.
         await asyncio.sleep(SETTLE_SECONDS)
-        while self._book.undecided:  # somebody misses it, and the deadline is still to come
+        while self._book.undecided:  # noqa: ASYNC110 - somebody misses it, and the deadline is still to come
             await asyncio.sleep(self._pace.step_seconds)
         await self._asking.measure(before_touch=False)
 

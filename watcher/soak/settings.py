@@ -33,6 +33,7 @@ VARIABLES = {
     "interval": "CHANGE_INTERVAL_SECONDS",
     "deadline_seconds": "DEADLINE_SECONDS",
     "stacks": "WATCHER_STACKS",
+    "clients": "WATCHER_CLIENTS",
     "profiles": "WATCHER_PROFILES",
     "namespace": "WATCHER_NAMESPACE",
     "trigger": "WATCHER_TRIGGER",
@@ -67,6 +68,8 @@ class SoakSettings(Value):
     stacks: str = DEFAULT_STACKS
     profiles: str = DEFAULT_PROFILES
     watcher: tuple[Pair, ...] = ()
+    clients: tuple[Path, ...] = ()
+    """Client folders of the user's own; in the environment with colons between them."""
     namespace: _ObjectName | None = None
     """None: the pod's own, or the kubeconfig's."""
     trigger: _ObjectName = "trigger"
@@ -92,6 +95,15 @@ class SoakSettings(Value):
     @classmethod
     def _lists_too(cls, value: object) -> object:
         return ",".join(map(str, value)) if isinstance(value, list) else value
+
+    @field_validator("clients", mode="before")
+    @classmethod
+    def _folders(cls, value: object) -> object:
+        return tuple(filter(None, value.split(":"))) if isinstance(value, str) else value
+
+    def catalog(self) -> Catalog:
+        """What can be chosen from. Raises UsageError for a folder that is no client's."""
+        return Catalog.load(clients=self.clients)
 
     def spool_folder(self) -> Path:
         """Where the spool is."""

@@ -234,6 +234,8 @@ class Supervisor:
             beat = await rounds.beat()
             self._health.beat("supervisor")
             self._gauges.beat()
+            watching = any(speaks.watching for speaks in self._ledger.counter.state.speaks.values())
+            self._health.problem("watchers", None if watching else "no program watches yet")
             if not self.undecided:
                 self._open_since = None
                 self._health.beat("judge")
