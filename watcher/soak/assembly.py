@@ -158,6 +158,7 @@ class Soak:
             keep_days=settings.keep_failures_days,
             now=lambda: datetime.now(UTC),
             on_written=self._written,
+            instance=settings.instance,
         )
         self.ledger = Ledger(identity, failures, self.metrics, complete=self._complete, on_decided=self._decided)
         disk = ThreadPoolExecutor(1, thread_name_prefix="disk")

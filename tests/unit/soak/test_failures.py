@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.unit.soak.api import NAMESPACE, Seam, api_of, data, objects, put, serving
+from watcher.api import Answer, ApiServer
 from watcher.failure_object import data_of, labels_of, name_of, object_of, touched_at_of
 from watcher.lab.control_plane.server import Server
 from watcher.soak import failures, pending
@@ -51,6 +53,10 @@ def seam(monkeypatch: pytest.MonkeyPatch) -> Seam:
     return seam
 
 
+def spooled(folder: Path, suffix: str = ".json") -> list[str]:
+    return [file.name for file in folder.iterdir() if file.name.endswith(suffix)]
+
+
 class Told:
     def __init__(self) -> None:
         self.lines: list[tuple[str, int | None, str | None]] = []
@@ -75,7 +81,7 @@ async def ran(writer: FailureWriter, until: Callable[[], bool], seconds: float =
     task = asyncio.create_task(writer.run())
     try:
         async with asyncio.timeout(seconds):
-            while not until():  # noqa: ASYNC110 - the cluster's state is the only sign
+            while not until():
                 assert not task.done(), task.result()
                 await asyncio.sleep(0.01)
     finally:
@@ -92,14 +98,14 @@ async def test_a_miss_is_on_disk_first_and_then_in_the_cluster(server: Server, t
     told = Told()
     writer = make(server, tmp_path, on_written=told)
     writer.miss(miss())
-    assert [file.name for file in tmp_path.glob("*.json")] == [f"{name_of(miss())}.json"]
+    assert spooled(tmp_path) == [f"{name_of(miss())}.json"]
     assert not data(server, "failure-")
     assert writer.pending == 1
     assert await writer.flush(10)
     assert data(server, "failure-") == {name_of(miss()): data_of(miss())}
     assert objects(server, "failure-")[name_of(miss())]["metadata"]["labels"] == labels_of("soak")
     assert writer.pending == 0
-    assert not list(tmp_path.glob("*.json"))
+    assert not spooled(tmp_path)
     assert told.lines == [(name_of(miss()), 201, None)]
 
 
@@ -190,7 +196,7 @@ async def test_it_is_tried_again_until_it_is_there(
     writer.miss(miss("nonce-2"))
     await ran(writer, lambda: len(told.lines) > 4)
     assert writer.pending == 2
-    assert len(list(tmp_path.glob("*.json"))) == 2
+    assert len(spooled(tmp_path)) == 2
     assert all(error for _, _, error in told.lines)
     seam.reply = lambda _method, _path: None
     await ran(writer, lambda: writer.pending == 0)
@@ -219,18 +225,18 @@ async def test_a_full_disk_delays_nothing_and_loses_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     real = os.fsync
-    monkeypatch.setattr(pending.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     writer = make(server, tmp_path)
     writer.miss(miss())
     writer.miss(miss("nonce-2"))
     assert "No space left" in (writer.disk_problem or "")
     assert writer.pending == 2
-    assert not list(tmp_path.glob("*.json"))
-    assert not list(tmp_path.glob("*.begun"))
+    assert not spooled(tmp_path)
+    assert not spooled(tmp_path, ".begun")
     assert await writer.flush(10)
     assert len(data(server, "failure-")) == 2
     writer.miss(miss("nonce-3"))
-    monkeypatch.setattr(pending.os, "fsync", real)
+    monkeypatch.setattr(os, "fsync", real)
     assert await writer.flush(10)
     assert writer.disk_problem is None
 
@@ -284,6 +290,20 @@ async def test_a_late_observation_during_the_write_is_not_lost(server: Server, t
 
     seam.after = late
     writer.miss(miss())
+    assert await writer.flush(10)
+    ((_, written),) = data(server).items()
+    assert written["delaySeconds"] == "11.75"
+
+
+async def test_a_late_observation_waits_for_its_miss(server: Server, tmp_path: Path, seam: Seam) -> None:
+    """While the miss itself is refused there is nothing to add to; that must not pass for gone."""
+    seam.reply = lambda method, _path: 422 if method == "POST" else None
+    writer = make(server, tmp_path)
+    writer.miss(miss())
+    writer.seen_late("nonce-1", "python-kubernetes/default", "2026-11-21T11:59:12+00:00", 11.75)
+    assert not await writer.flush(0.3)
+    assert writer.pending == 2
+    seam.reply = lambda _method, _path: None
     assert await writer.flush(10)
     ((_, written),) = data(server).items()
     assert written["delaySeconds"] == "11.75"
@@ -369,3 +389,32 @@ async def test_the_end_does_not_wait_longer_than_asked(server: Server, tmp_path:
     assert not await writer.flush(0.3)
     assert asyncio.get_running_loop().time() - began < 5
     assert writer.pending == 1
+
+
+async def test_a_real_api_server_is_asked_for_ours_alone_and_page_by_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five hundred failures with their sockets would be half of the supervisor's memory, and more of the network's."""
+    asked: list[tuple[str, str]] = []
+    old = [object_of(miss(str(n), touched_at=f"2020-01-0{n}T00:00:00+00:00")) for n in (1, 2)]
+    pages = {"": ([old[0], object_of(miss("theirs", instance="other"))], "a/b="), "a/b=": ([old[1]], "")}
+
+    def answer(_api: ApiServer, method: str, path: str, *_: object, **__: object) -> Answer:
+        asked.append((method, path))
+        if method == "DELETE":
+            return Answer(200, {}, 0.0, 0.0)
+        query = parse_qs(urlsplit(path).query)
+        assert query["labelSelector"] == ["watcher/kind=failure,watcher/instance=soak"]
+        items, following = pages[query.get("continue", [""])[0]]
+        return Answer(200, {"metadata": {"continue": following}, "items": items}, 0.0, 0.0)
+
+    monkeypatch.setattr(failures, "request", answer)
+    nowhere = ApiServer("127.0.0.1", 1, "", "")
+    writer = FailureWriter(
+        lambda: nowhere, NAMESPACE, tmp_path, keep=9, keep_days=9, now=lambda: NOW, on_written=Told(), instance="soak"
+    )
+    await ran(writer, lambda: writer.dropped == 2)
+    assert [method for method, _ in asked] == ["GET", "GET", "DELETE", "DELETE"]
+    assert {path.rpartition("/")[2] for method, path in asked if method == "DELETE"} == {
+        each["metadata"]["name"] for each in old
+    }
