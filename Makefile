@@ -42,7 +42,7 @@ control-plane: setup ## build the real control plane from its Go modules (some m
 test: lint $(if $(filter true,$(CI)),control-plane) ## lint, then all tests
 	$(bin)/pytest
 
-bench: setup ## speed and memory of the lab, the journal and the judge
+bench: setup ## speed and memory of lab, journal, judge and page
 	$(bin)/python -m tests.bench
 
 lock: ## pin all dependencies again, at their newest

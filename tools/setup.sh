@@ -127,6 +127,12 @@ want_promtool() {
     rm -rf "$folder"
 }
 
+# For the tests only: the browser that the page is tested in, and a font with the symbols of the matrix.
+want_browser() {
+    is_root && has apt-get && [ "$(uname -s)" = Linux ] || return 0
+    has chromium || has chromium-browser || has google-chrome || apt_install chromium fonts-dejavu-core || true
+}
+
 look_for_python() {
     if [ -n "${PYTHON:-}" ]; then
         python=$PYTHON
@@ -237,6 +243,7 @@ make_venv() {
 
 need_system
 want_for_control_plane
+want_browser
 need_cache
 venv_is_ready || make_venv
 want_promtool

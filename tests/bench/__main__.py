@@ -1,4 +1,4 @@
-"""``make bench``: speed and memory of the lab, the journal and the judge, as ratios within one run where they can be.
+"""``make bench``: speed and memory of lab, journal, judge and page, as ratios within one run where they can be.
 
 Absolute times belong to the machine they were measured on; a ratio of two things measured side by side can be compared
 with last month's. ``--json`` prints the same for scripts.
@@ -19,7 +19,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import scenes, soaking
+from tests.bench import pages, scenes, soaking
 from tests.lab.environments import built
 from tests.lab.sandboxed import run_inside
 from watcher import journal
@@ -166,6 +166,13 @@ def true_time() -> Iterator[Figure]:
         )
 
 
+def matrix_page() -> Iterator[Figure]:
+    """Against the bare results as JSON, made in the same moment."""
+    made, written, octets, plain = pages.measured()
+    yield Figure("page of 2,000 cells, made", made, "s", made / written, "its results as JSON")
+    yield Figure("page of 2,000 cells, size", octets / 1e6, "MB", octets / plain, "its results as JSON")
+
+
 def soak() -> Iterator[Figure]:
     """The supervisor beside 25 programs: what it needs while nothing happens, and what it adds when much does."""
     soaked = soaking.measure()
@@ -205,7 +212,7 @@ def main() -> None:
             figures += lab_start(folder, "kubernetes", real)
         figures += networks()
         run, of_run = small_run(folder)
-        figures += [*of_run, *judging(run), *soak()]
+        figures += [*of_run, *judging(run), *matrix_page(), *soak()]
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
         return

@@ -147,6 +147,7 @@ def test_the_wheel_carries_data_and_clients(wheel: Path) -> None:
     """Without them an installed watcher knows no profile, no scenario and no client."""
     names = set(zipfile.ZipFile(wheel).namelist())
     data = [file for kind in ("profiles", "paths", "scenarios") for file in (ROOT / "watcher" / kind).glob("*.toml")]
+    data += [*(ROOT / "watcher/report/page/assets").iterdir(), *(ROOT / "watcher/schemas").iterdir()]
     assert len(data) > 15
     clients = [file for file in tracked_files() if ROOT / "clients" in file.parents]
     assert clients

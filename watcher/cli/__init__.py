@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from watcher.cli import judging, listing, machine, pathing, publishing, rehearsing, running, soaking, summarizing
+from watcher.cli import (
+    judging,
+    listing,
+    machine,
+    pathing,
+    publishing,
+    rehearsing,
+    reporting,
+    running,
+    soaking,
+    summarizing,
+)
 from watcher.cli.output import print_error
 from watcher.errors import WatcherError
 
@@ -78,6 +89,7 @@ def watcher(
 app.command("run", epilog=running.EPILOG)(running.run)
 app.command("list", epilog=listing.EPILOG)(listing.list_)
 app.command("judge", epilog=judging.JUDGE_EPILOG)(judging.judge)
+app.command("report", epilog=reporting.EPILOG)(reporting.report)
 app.command("diff", epilog=judging.DIFF_EPILOG)(judging.diff)
 app.command("rehearse", epilog=rehearsing.EPILOG)(rehearsing.rehearse)
 app.command("publish", epilog=publishing.EPILOG)(publishing.publish)

@@ -30,6 +30,8 @@ DIFF_EPILOG = """
 
 `watcher diff runs/scaled runs/true-time --json` : for scripts
 
+`watcher diff results/A results/B --html diff.html` : did the new version fix it? For people
+
 **Exit status:** 0 no difference; 1 a verdict differs in a cell that both runs decide; 2 wrong usage.
 """
 
@@ -66,6 +68,9 @@ def diff(
     before: Annotated[Path, typer.Argument(metavar="A", help="A run's folder or results.json.", show_default=False)],
     after: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Every cell, as JSON.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page, too.", show_default=False)
+    ] = None,
 ) -> None:
     """Compare two runs cell by cell.
 
@@ -75,12 +80,24 @@ def diff(
     from watcher.report import diff as report
     from watcher.report import terminal
 
-    difference = report.compare(saved(before), saved(after))
+    difference = report.compare(saved(before), saved(after), (_published(before), _published(after)))
+    if html is not None:
+        from watcher.report.page import diff_page
+
+        replace(html, diff_page(difference))
     if as_json:
         print_json(difference.as_json())
     else:
         terminal.show(report.lines(difference), console())
     raise typer.Exit(1 if difference.changed else 0)
+
+
+def _published(run: Path) -> str | None:
+    """A published run is known by its folder; inside, all are called the same."""
+    from watcher.report.index import FOLDER
+
+    name = (run if run.is_dir() else run.parent).resolve().name
+    return name if FOLDER.fullmatch(name) else None
 
 
 def judged(run: Path) -> Results:

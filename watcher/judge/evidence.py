@@ -160,7 +160,7 @@ def _recovery(case: Case) -> dict[str, object]:
     seen = case.facts.observed(case.touch)
     lost = [expired.flow for expired in case.expired] or list(case.cut)
     ends = [end.t for flow in lost if (end := flow.client_end()) is not None]
-    stop = _stopped(case)
+    stop = stopped(case)
     detected = min((t for t in ends if t < stop), default=None)
     reconnected = None
     if detected is not None:
@@ -177,7 +177,7 @@ def _recovery(case: Case) -> dict[str, object]:
     return {name: None if t is None else case.after_l0(t) for name, t in moments.items()}
 
 
-def _stopped(case: Case) -> float:
+def stopped(case: Case) -> float:
     """From when on the harness ends the program: its connections end with it, and that is no detection."""
     looked = case.facts.sockets.get("close")
     if looked is not None:

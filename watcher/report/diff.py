@@ -13,7 +13,7 @@ from enum import StrEnum
 from rich.text import Text
 
 from watcher.model import CellResult, Results
-from watcher.report.words import DECIDED, printable, seconds_text
+from watcher.report.words import DECIDED, MARKS, Reading, printable, seconds_text
 
 
 class Change(StrEnum):
@@ -22,6 +22,15 @@ class Change(StrEnum):
     ADDED = "added"
     REMOVED = "removed"
     NOT_COMPARABLE = "not comparable"
+
+
+class Turn(StrEnum):
+    """What a change is to a user."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    OTHER = "other"
+    """Another way to fail."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,17 @@ class CellDifference:
     before: str
     after: str
     reason: str
+    turn: Turn | None = None
+    """Of a changed cell."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What ran under one stack's name; None where the run has no such stack, or does not know."""
+
+    stack: str
+    before: str | None
+    after: str | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,7 @@ class Difference:
     after: str
     """The ids of the runs."""
     cells: tuple[CellDifference, ...]
+    versions: tuple[Versions, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -55,17 +76,33 @@ class Difference:
         return {"schema_version": 1, "changed": self.changed, **asdict(self)}
 
 
-def compare(before: Results, after: Results) -> Difference:
-    """Every cell of either run, in the order of the first, then what only the second has."""
+def compare(before: Results, after: Results, names: tuple[str | None, str | None] = (None, None)) -> Difference:
+    """Every cell of either run, in the order of the first, then what only the second has. ``names`` instead of ids."""
     old, new = before.by_key(), after.by_key()
     keys = [*old, *(key for key in new if key not in old)]
-    return Difference(before.run.id, after.run.id, tuple(_cell(key, old.get(key), new.get(key)) for key in keys))
+    cells = tuple(_cell(key, old.get(key), new.get(key)) for key in keys)
+    first, second = names[0] or before.run.id, names[1] or after.run.id
+    return Difference(first, second, cells, tuple(_versions(before, after)))
+
+
+def _versions(before: Results, after: Results) -> Iterator[Versions]:
+    for stack in dict.fromkeys([*before.stacks, *after.stacks]):
+        found = (results.stacks.get(stack) for results in (before, after))
+        old, new = (f"{known.library} {known.version or ''}".strip() if known else None for known in found)
+        yield Versions(stack, old, new)
 
 
 def _cell(key: tuple[str, str, str], old: CellResult | None, new: CellResult | None) -> CellDifference:
     change, reason = _judge(old, new)
     before, after = (_verdict(cell) if cell else "" for cell in (old, new))
-    return CellDifference(*key, change=change, before=before, after=after, reason=reason)
+    turn = _turn(old, new) if change is Change.CHANGED else None
+    return CellDifference(*key, change=change, before=before, after=after, reason=reason, turn=turn)
+
+
+def _turn(old: CellResult | None, new: CellResult | None) -> Turn:
+    readings = list(Reading)
+    was, now = (readings.index(MARKS[cell.verdict].reading) if cell else 0 for cell in (old, new))
+    return Turn.OTHER if was == now else Turn.BETTER if now < was else Turn.WORSE
 
 
 def _verdict(cell: CellResult) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from watcher.errors import FileError
-from watcher.model import CellResult, Results, Verdict
+from watcher.model import Results, Verdict
+from watcher.report import clients
 from watcher.report.index import Published, time_of
 from watcher.report.markdown import escape, header, line
 from watcher.report.matrix import Group, Row, build
-from watcher.report.words import DECIDED, MARKS, Reading, cell_text, failed_repeats
+from watcher.report.words import DECIDED, MARKS, cell_text
 
 BEGIN = "<!-- results -->"
 END = "<!-- /results -->"
-DEFAULT = "default"
 
 
 def replaced(text: str, content: str, file: str) -> str:
@@ -54,7 +54,7 @@ def _block(run: Published, link: str) -> Iterator[str]:
     yield ""
     yield "With the library as its own documentation shows it, nothing added:"
     yield ""
-    yield from _defaults(results)
+    yield from clients.rows(results)
 
 
 def _repeats(results: Results) -> str:
@@ -81,37 +81,3 @@ def _legend(results: Results, rows: list[Row]) -> Iterator[str]:
             yield f"- {escape(mark.symbol)} {escape(mark.meaning)}"
     if any(cell is None for row in rows for cell in row.cells):
         yield "- an empty cell was not part of the run"
-
-
-def _defaults(results: Results) -> Iterator[str]:
-    """*Client | Has keepalive? | a column for each scenario*."""
-    cells = {(cell.stack, cell.scenario): cell for cell in results.cells if cell.profile == DEFAULT}
-    scenarios = [name for name in results.scenarios if any(scenario == name for _, scenario in cells)]
-    yield from header(["Client", "Has keepalive?", *scenarios])
-    for stack in dict.fromkeys(stack for stack, _ in cells):
-        known = results.stacks.get(stack)
-        library = f"{known.library} {known.version or ''}".strip() if known else ""
-        keepalive = _keepalive(known.measured_keepalive if known else None)
-        readings = (_reading(cells.get((stack, scenario))) for scenario in scenarios)
-        yield line([f"{escape(stack)} ({escape(library)})", escape(keepalive), *map(escape, readings)])
-
-
-def _keepalive(measured: str | None) -> str:
-    """As packets showed it for the default profile, whatever a library says of itself."""
-    for part in (measured or "").split("; "):
-        profile, _, seen = part.partition(": ")
-        if profile == DEFAULT and seen:
-            return f"{'no' if seen.startswith('none') else 'yes'} ({seen})"
-    return "not measured"
-
-
-def _reading(cell: CellResult | None) -> str:
-    if cell is None:
-        return ""
-    reading = MARKS[cell.verdict].reading
-    if reading is Reading.NOT_COUNTED:
-        return cell.verdict.value
-    if cell.verdict is Verdict.FLAKY:
-        failed, counted = failed_repeats(cell)
-        return f"{reading} ({failed} of {counted})"
-    return reading.value

@@ -79,5 +79,6 @@ def test_json_carries_every_cell(cell: Cell, run: Run) -> None:
             "before": "ok",
             "after": "late 12 s",
             "reason": "",
+            "turn": "worse",
         }
     ]

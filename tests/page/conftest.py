@@ -1,0 +1,93 @@
+"""One browser for all, one tab for each test; after each test nothing may have been fetched or complained of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.page import browser, examples
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "results"
+
+Opened = Callable[..., browser.Tab]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if browser.installed() is None:
+        pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the PATH")
+    with browser.browser() as started:
+        yield started
+
+
+@pytest.fixture
+def tabs(chromium: Browser) -> Iterator[Opened]:
+    """Opens a tab with the settings given; at the end it must have asked for files only, and complained of nothing."""
+    opened: list[browser.Tab] = []
+
+    def open_tab(**settings: object) -> browser.Tab:
+        settings.setdefault("viewport", browser.DESKTOP)
+        tab = browser.Tab(chromium.new_context(**settings).new_page())  # type: ignore[arg-type]  # names are Playwright's
+        opened.append(tab)
+        return tab
+
+    yield open_tab
+    try:
+        for tab in opened:
+            assert [url for url in tab.asked_for if not url.startswith("file:")] == []
+            assert tab.complaints == []
+    finally:
+        for tab in opened:
+            tab.page.context.close()
+
+
+@pytest.fixture
+def tab(tabs: Opened) -> browser.Tab:
+    return tabs()
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the largest published run, as this version draws it, in a checkout's layout."""
+    from watcher.publish import page, pages
+
+    runs = pages.published(PUBLISHED)
+    assert runs, "nothing is published"
+    run = max(runs, key=lambda each: len(each.results.cells))
+    place = tmp_path_factory.mktemp("pages")
+    file = place / f"{run.name}.html"
+    file.write_text(page.render(run.results, run.name, PUBLISHED / run.name, place, ROOT), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("large") / "page.html"
+    file.write_text(examples.large_page(), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("hostile") / "page.html"
+    file.write_text(examples.hostile_page(), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Callable[[browser.Tab, str], Path]:
+    """Keeps a screenshot where WATCHER_SCREENSHOTS says, else in pytest's own folder of the last runs."""
+    folder = Path(os.environ.get("WATCHER_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(tab: browser.Tab, name: str) -> Path:
+        file = folder / f"{name}.png"
+        tab.page.screenshot(path=file)
+        return file
+
+    return take

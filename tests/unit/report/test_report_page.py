@@ -1,0 +1,209 @@
+"""What the pages are filled with; how they look and act is tested in ``tests/page``."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+
+from tests.unit.report.examples import a_cell, a_full_run, a_run
+from watcher.model import CellResult, Results, ScenarioResult, Settings, Verdict
+from watcher.report.clients import render as clients_table
+from watcher.report.diff import compare
+from watcher.report.index import Published
+from watcher.report.page import diff_page, index_page, page
+from watcher.report.page.cells import command, hint
+from watcher.report.page.findings import findings
+from watcher.report.page.ladder import rows
+from watcher.report.page.story import story
+from watcher.timeline import Step, Timeline, What
+
+
+def in_scenario(results: Results, **faults: str) -> Results:
+    scenarios = {
+        name: ScenarioResult(description=f"what {name} does", path=name, fault=fault, source="https://example.org/")
+        for name, fault in faults.items()
+    }
+    return results.model_copy(update={"scenarios": scenarios})
+
+
+def details(text: str) -> list[dict[str, Any]]:
+    chunks = re.findall(r'<script type="text/plain" id="chunk-\d+">([^<]*)</script>', text)
+    return [json.loads(gzip.decompress(base64.b64decode(chunk))) for chunk in chunks]
+
+
+def test_equal_results_make_equal_pages() -> None:
+    """Each `watcher publish` changes pages in which nothing has changed."""
+    assert page(a_full_run(), "one") == page(a_full_run(), "one")
+
+
+def test_every_cell_has_its_details() -> None:
+    """A cell opens to nothing."""
+    results = a_full_run()
+    found = details(page(results, "one"))
+    assert sum(map(len, found)) == len(results.cells) + len(results.controls)
+    assert all(each["story"].endswith((".", "!", "?")) for chunk in found for each in chunk.values())
+
+
+def test_nothing_is_fetched() -> None:
+    """The page is broken offline, or tells a third party who reads it."""
+    for text in (page(a_full_run(), "one"), index_page([], []), diff_page(compare(a_full_run(), a_full_run()))):
+        assert not re.findall(r"<link|\ssrc=|@import|url\(|fetch\(", text)
+        assert "default-src 'none'" in unescape(text)
+
+
+def test_findings_say_who_is_deaf_and_what_cures() -> None:
+    """The first screen names the wrong cure."""
+    cells = [
+        *(a_cell(Verdict.STUCK, stack=stack, scenario="gcp-vpc") for stack in ("a", "b")),
+        *(a_cell(Verdict.OK, 0.1, stack=stack, scenario="gcp-vpc", profile="tcp-keepalive") for stack in ("a", "b")),
+        a_cell(Verdict.OK, 0.1, stack="a", scenario="gcp-vpc", profile="bookmarks"),
+        a_cell(Verdict.STUCK, stack="b", scenario="gcp-vpc", profile="bookmarks"),
+        *(a_cell(Verdict.STUCK, stack=stack, scenario="gcp-vpc", profile="retry") for stack in ("a", "b")),
+        *(a_cell(Verdict.UNSUPPORTED, stack=stack, scenario="gcp-vpc", profile="http2-ping") for stack in ("a", "b")),
+    ]
+    (found,) = findings(in_scenario(a_run(*cells), **{"gcp-vpc": "idle-expiry"}))
+    assert found.silent == ("a", "b")
+    assert found.all_cured_by == ("tcp-keepalive",)
+    assert [(cure.profile, cure.cured, cure.tried) for cure in found.some_cured_by] == [("bookmarks", 1, 2)]
+    assert found.not_cured_by == ("retry",)
+
+
+def test_a_cure_must_cure_who_is_ill() -> None:
+    """A setting looks good because of a stack that needed none."""
+    cells = [
+        a_cell(Verdict.OK, 0.1, stack="well", scenario="gcp-vpc"),
+        a_cell(Verdict.STUCK, stack="ill", scenario="gcp-vpc"),
+        a_cell(Verdict.OK, 0.1, stack="well", scenario="gcp-vpc", profile="retry"),
+        a_cell(Verdict.STUCK, stack="ill", scenario="gcp-vpc", profile="retry"),
+    ]
+    (found,) = findings(in_scenario(a_run(*cells), **{"gcp-vpc": "idle-expiry"}))
+    assert (found.silent, found.good, found.not_cured_by) == (("ill",), ("well",), ("retry",))
+
+
+def test_networks_that_say_the_same_are_said_once() -> None:
+    """The summary is as long as the matrix."""
+    cells = [a_cell(Verdict.STUCK, scenario=scenario) for scenario in ("a", "b")]
+    cells.append(a_cell(Verdict.DIED, scenario="c"))
+    found = findings(in_scenario(a_run(*cells), a="idle-expiry", b="idle-expiry", c="idle-expiry", d="none"))
+    assert [each.scenarios for each in found] == [("a", "b"), ("c",)]
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_each_verdict_has_a_story(verdict: Verdict) -> None:
+    """A cell's first line is empty, or says what its evidence does not hold."""
+    cell = a_cell(verdict, 31.0 if verdict is Verdict.LATE else None, "something happened")
+    told = story(cell, a_run(cell))
+    assert told[0].isupper()
+    assert told.endswith(".")
+    assert "None" not in told
+
+
+def evidence(cell: CellResult, **found: object) -> CellResult:
+    return cell.model_copy(update={"evidence": {"flows": [{}], **found}, "scenario": "gcp-vpc"})
+
+
+def test_stories_follow_the_evidence() -> None:
+    """The sentence in plain words says that nobody was told, and the packets show two resets."""
+    forgotten = {"expired": [{"at": 600.0, "silent_since": 0.0}], "touch": {"sent": 630.0}}
+    resets = [{"by": "path", "to": to, "arrived": True, "at": 600.1} for to in ("client", "server")]
+    late = {"by": "path", "to": "server", "arrived": True, "at": 630.1}
+    for found, words in (([], "without telling anybody"), (resets, "told both sides"), (resets[1:], "told the server")):
+        cell = evidence(a_cell(Verdict.STUCK, reason="its connection was still open"), resets=found, **forgotten)
+        told = story(cell, in_scenario(a_run(cell), **{"gcp-vpc": "idle-expiry"}))
+        assert words in told
+        assert "believed to be fine" in told
+    cell = evidence(a_cell(Verdict.STUCK), resets=[late], **forgotten)
+    assert "without telling anybody" in story(cell, in_scenario(a_run(cell), **{"gcp-vpc": "idle-expiry"}))
+
+
+def test_command_is_that_of_the_run() -> None:
+    """Who runs it again runs something else, and gets another verdict."""
+    cell = a_cell(scenario="gcp-vpc")
+    assert command(cell, a_run(cell)) == "watcher run --cells python-kubernetes/default/gcp-vpc --scale 20"
+
+
+def test_hints() -> None:
+    """The rows' names say nothing to who does not know them."""
+    assert hint(Settings()) == ""
+    numbers = Settings(
+        keepalive=True,
+        keepalive_idle_seconds=30,
+        keepalive_interval_seconds=10,
+        keepalive_count=3,
+        user_timeout_seconds=20,
+    )
+    assert hint(numbers) == "30/10/3 + 20 s"
+    assert hint(Settings(read_timeout_seconds=45)) == "45 s"
+
+
+@pytest.mark.parametrize("what", What)
+def test_each_step_has_words(what: What) -> None:
+    """A rung of the ladder is empty."""
+    step = Step(what=what, at=1, until=2, port=4, packets=2, sender="server", direction="to-client", every_seconds=3)
+    (row,) = rows(Timeline(begins=0, ends=9, touch=0.5, steps=(step,)))
+    assert str(row["w"]).endswith((".", "?", ": "))
+
+
+def test_index_is_newest_first_and_links_what_is_there() -> None:
+    """The index leads to pages that are not there, or shows an old run as the newest."""
+    old, new = (
+        Published(f"2026-11-{day}-00000000", a_run(a_cell(), id="x"), {"kernel": "6.1"}) for day in ("20", "21")
+    )
+    text = index_page([old, new], [new.name])
+    assert text.index(new.name) < text.index(old.name)
+    assert f'href="pages/{new.name}.html"' in text
+    assert f'href="{old.name}/matrix.md"' in text
+    assert "There is none yet" in index_page([], [])
+
+
+def test_difference_as_a_page() -> None:
+    """The question is whether the new version fixed it, and the page does not answer."""
+    before = a_run(a_cell(Verdict.STUCK), a_cell(Verdict.OK, profile="retry"), a_cell(profile="gone"), id="b<i>")
+    after = a_run(a_cell(Verdict.OK), a_cell(Verdict.LATE, 12.0, profile="retry"), a_cell(profile="new"), id="after")
+    text = diff_page(compare(before, after))
+    worse, fixed = text.index("Worse than before (1)"), text.index("Fixed, or better than before (1)")
+    assert worse < fixed < text.index("Added: only in the second run (1)") < text.index("Removed")
+    assert '<td class="late">late 12 s</td>' in text
+    assert "b&lt;i&gt;" in text
+    assert "<i>" not in text
+
+
+def test_clients_table() -> None:
+    """The table that documentation embeds is not in the form that it has always had."""
+    lines = clients_table(a_full_run()).splitlines()
+    assert lines[0] == "# Clients"
+    assert any(line.startswith("| Client | Has keepalive? | control | aws-nlb |") for line in lines)
+    assert sum(line.startswith("| python-kubernetes") for line in lines) == 2
+
+
+def told(*steps: Step) -> list[str]:
+    return [str(row["w"]) for row in rows(Timeline(begins=0, ends=900, touch=630, steps=steps))]
+
+
+def test_the_first_try_is_not_called_another() -> None:
+    """A keepalive that was lost before makes the change's first packet look like a repeat."""
+    probe = Step(what=What.LOST, at=600, until=600, packets=1, sender="client", direction="to-server", arrived=False)
+    change = Step(
+        what=What.LOST, at=631, until=631, packets=1, sender="server", direction="to-client", arrived=False, octets=500
+    )
+    words = told(probe, change, change)
+    assert "are you there?" in words[0]
+    assert words[1] == "The API server sends the change. The network drops it without a word."
+    assert words[2].startswith("No answer came, so the API server sends the change once more.")
+
+
+def test_a_reset_is_a_word() -> None:
+    """The ladder says that nobody was told, and draws the reset on the next line."""
+    change = Step(
+        what=What.LOST, at=631, until=631, packets=1, sender="server", direction="to-client", arrived=False, octets=500
+    )
+    reset = Step(what=What.RESET, at=631, until=631, packets=1, sender="path", direction="to-server")
+    words = told(change, reset)
+    assert "without a word" not in words[0]
+    assert words[1] == "The network sends a reset to the API server in the other side's name: it arrives."

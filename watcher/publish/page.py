@@ -1,0 +1,136 @@
+"""Makes a run's page from its folder: what the page shows beside the results is read here, from catalog and folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from watcher import journal
+from watcher.catalog import Catalog, FoundStack, clients_folder
+from watcher.errors import UsageError
+from watcher.judge.timeline import timelines
+from watcher.model import CellResult, Ending, Results
+from watcher.model import Path as NetworkPath
+from watcher.programs import contract
+from watcher.publish import folder
+from watcher.report import cell as cell_in_words
+from watcher.report import page
+from watcher.report.index import Published
+from watcher.timeline import Timeline
+
+ENDINGS = {
+    Ending.NEVER: "no idle timeout",
+    Ending.SILENT: "forgotten, no word",
+    Ending.RESET_ON_NEXT_PACKET: "forgotten, reset on next packet",
+    Ending.RESET_BOTH: "forgotten, both sides reset",
+    Ending.RESET_SERVER: "forgotten, only server reset",
+}
+
+
+def render(results: Results, name: str, run: Path, place: Path, repository: Path | None = None) -> str:
+    """The page of the run in the folder ``run``, to be written into the folder ``place``.
+
+    Where the folder has no journal, the page has no timelines, and its cells say so. ``repository`` is the top of the
+    checkout that the page will be published in.
+    """
+    return page.page(results, name, _timelines(run), surroundings(results, run, place, repository))
+
+
+def surroundings(results: Results, run: Path, place: Path, repository: Path | None = None) -> page.Surroundings:
+    catalog = Catalog.load()
+    cells = (*results.cells, *results.controls)
+    return page.Surroundings(
+        programs={
+            name: program(found, results.stacks[name].version)
+            for name, found in catalog.stacks.items()
+            if name in results.stacks
+        },
+        profiles={name: profile.description for name, profile in catalog.profiles.items()},
+        variables={cell_name(cell): text for cell in cells if cell.control is None and (text := _variables(cell))},
+        paths={name: _short(path) for name, path in catalog.paths.items()},
+        evidence={cell_name(cell): links for cell in cells if (links := _evidence(cell, run, place))},
+        repository=None if repository is None else _link(repository, place),
+    )
+
+
+def pages(to: Path, runs: Iterable[Published], repository: Path, *, again: bool) -> Iterator[tuple[Path, str]]:
+    """File and content: a page for each published run that has none (or, ``again``, for each), then their index.
+
+    The pages lie beside the runs, not in them: a run is never changed, its page may be drawn better one day.
+    """
+    runs = list(runs)
+    place = to / page.PAGES
+    for run in runs:
+        file = place / f"{run.name}.html"
+        if again or not file.exists():
+            yield file, render(run.results, run.name, to / run.name, place, repository)
+    yield to / page.INDEX, page.index_page(runs, [run.name for run in runs])
+
+
+def cell_name(cell: CellResult) -> str:
+    return f"{cell.stack}/{cell.profile}/{cell.scenario}"
+
+
+def _timelines(run: Path) -> dict[str, Timeline]:
+    try:
+        journal.find(run)
+    except UsageError:
+        return {}
+    return timelines(journal.read(run))
+
+
+def program(found: FoundStack, version: str | None) -> page.Program:
+    """The program itself is the argument of its command that is a file of the client's folder.
+
+    Where the folder is of another version of the library by now, what it holds may not be what ran.
+    """
+    files = [
+        file
+        for argument in found.stack.command
+        if "{folder}" in argument and (file := Path(argument.replace("{folder}", str(found.folder)))).is_file()
+    ]
+    shipped = found.folder.parent == clients_folder()
+    text = files[0].read_text(encoding="utf-8", errors="replace") if files else "its source is not in its folder"
+    if version not in (None, found.stack.version):
+        text = f"This run was of version {version}; the program has moved on to {found.stack.version} since."
+    name = files[0].name if files else "client.toml"
+    return page.Program(
+        description=found.stack.description,
+        file=f"clients/{found.folder.name}/{name}" if shipped else f"{found.folder.name}/{name}",
+        text=text,
+        default_source=found.stack.default_source,
+    )
+
+
+def _variables(cell: CellResult) -> str:
+    """Without those that only say where the cluster is."""
+    try:
+        variables = contract.environment(cell.settings.effective, cell.profile, "", "", "")
+    except ValueError:  # not scalable: it was not run
+        return ""
+    return "\n".join(f"{name}={value}" for name, value in variables.items() if value)
+
+
+def _short(path: NetworkPath) -> str:
+    if path.idle_timeout_seconds is None:
+        return ENDINGS[path.ending]
+    return f"after {path.idle_timeout_seconds:g} s: {ENDINGS[path.ending]}"
+
+
+def _evidence(cell: CellResult, run: Path, place: Path) -> tuple[str, ...]:
+    """Links to what is kept of the cell, if it is there: as ``watcher run`` leaves it, or as it was published."""
+    kept = str(cell.evidence.get("folder") or "")
+    if not kept.startswith("cells/") or ".." in Path(kept).parts:
+        return ()
+    for candidate in (run / kept, run / folder.EVIDENCE / kept.removeprefix("cells/")):
+        if candidate.is_dir():
+            names = [name for capture in folder.CAPTURES for name in (capture, f"{capture}.gz")]
+            names += [folder.PROGRAM, folder.ERRORS, cell_in_words.FILE]
+            return tuple(_link(candidate / name, place) for name in names if (candidate / name).is_file())
+    return ()
+
+
+def _link(target: Path, place: Path) -> str:
+    return quote(Path(os.path.relpath(target, place)).as_posix())
