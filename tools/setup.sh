@@ -107,6 +107,24 @@ want_for_control_plane() {
     [ -z "$wanted" ] || apt_install $wanted || say "not installed:$wanted (the real control plane needs it)"
     # For the tests only: what a user would type against it.
     has kubectl || apt_install kubernetes-client || true
+    wanted=''
+    for name in buildah podman runc mmdebstrap; do has "$name" || wanted="$wanted $name"; done
+    # Never in exchange for Docker's own runc.
+    # shellcheck disable=SC2086  # a list of packages
+    [ -z "$wanted" ] || apt_install --no-remove $wanted || say "not installed:$wanted (the tests of the image need it)"
+}
+
+# For the tests only, too. Debian has it in a package that starts a server; the one program is taken out of it.
+want_promtool() {
+    is_root && has apt-get && has dpkg-deb || return 0
+    if has promtool || [ -x "$venv/bin/promtool" ]; then return 0; fi
+    folder=$(mktemp -d)
+    if (cd "$folder" && apt-get -qq download prometheus && dpkg-deb --extract prometheus_*.deb .) >/dev/null 2>&1; then
+        mv "$folder/usr/bin/promtool" "$venv/bin/promtool"
+    else
+        say "promtool could not be fetched (the tests of the alerts need it)"
+    fi
+    rm -rf "$folder"
 }
 
 # For the tests only: the browser that the page is tested in, and a font with the symbols of the matrix.
@@ -228,5 +246,6 @@ want_for_control_plane
 want_browser
 need_cache
 venv_is_ready || make_venv
+want_promtool
 tell_uv
 "$venv/bin/watcher" build

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +22,10 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from watcher.api import JSON, MERGE_PATCH, UNANSWERED, Answer, ApiServer, Credentials, request
 from watcher.errors import UsageError
+from watcher.failure_object import object_of
 from watcher.model import Touch
 from watcher.records import Entry, FailureWritten, Touched
+from watcher.totals import Failure
 
 __all__ = ["ApiServer", "Trigger", "Updater", "Watcher", "schedule_of"]
 
@@ -71,10 +73,17 @@ class Updater:
     """Touches triggers through one API server. Not thread-safe: belongs to one event loop."""
 
     def __init__(
-        self, api: ApiServer | Credentials, emit: Callable[[Entry], None], *, deadline_seconds: float = DEADLINE_SECONDS
+        self,
+        api: ApiServer | Credentials,
+        emit: Callable[[Entry], object],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        user_agent: str = "watcher",
     ) -> None:
+        """``user_agent`` is what the API server's audit log calls the updates."""
         self._api: Credentials = partial(_same, api) if isinstance(api, ApiServer) else api
         self._emit = emit
+        self._user_agent = user_agent
         self.deadline_seconds = deadline_seconds
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="updater")
         self._waiting: dict[tuple[str, str], asyncio.Event] = {}
@@ -100,9 +109,14 @@ class Updater:
         if event is not None:
             event.set()
 
-    async def touch(self, trigger: Trigger, role: Touch, watchers: Sequence[Watcher] = ()) -> Touched:
-        """Gives the trigger a fresh nonce. Watchers may be waited for with ``wait`` from the moment it is sent."""
-        nonce = secrets.token_hex(16)
+    async def touch(
+        self, trigger: Trigger, role: Touch, watchers: Sequence[Watcher] = (), *, nonce: str | None = None
+    ) -> Touched:
+        """Gives the trigger a fresh nonce. Watchers may be waited for with ``wait`` from the moment it is sent.
+
+        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``.
+        """
+        nonce = nonce or new_nonce()
         for watcher in watchers:
             self._waiting[watcher.cell, nonce] = asyncio.Event()
         cell = watchers[0].cell if len(watchers) == 1 else None
@@ -173,20 +187,19 @@ class Updater:
         """Writes ``failure-<ts>``: who missed which touch, and when. That it could not be written is a record too."""
         now = datetime.now(UTC)
         age = time.monotonic() - touched.sent
-        name = f"failure-{now:%Y%m%dt%H%M%S}-{now.microsecond:06d}-{secrets.token_hex(2)}"
-        body = {
-            "metadata": {"name": name, "labels": {"app.kubernetes.io/name": "watcher", "watcher/kind": "failure"}},
-            "data": {
-                "stack": watcher.stack,
-                "profile": watcher.profile,
-                "nonce": touched.nonce,
-                "resourceVersion": touched.resource_version or "",
-                "touchedAt": datetime.fromtimestamp(now.timestamp() - age, UTC).isoformat(),
-                "missedAt": now.isoformat(),
-                "deadlineSeconds": f"{self.deadline_seconds:g}",
-                "reason": f"not observed within {self.deadline_seconds:g} s",
-            },
-        }
+        body = object_of(
+            Failure(
+                stack=watcher.stack,
+                profile=watcher.profile,
+                nonce=touched.nonce,
+                resource_version=touched.resource_version or "",
+                touched_at=datetime.fromtimestamp(now.timestamp() - age, UTC).isoformat(),
+                missed_at=now.isoformat(),
+                deadline_seconds=self.deadline_seconds,
+                reason=f"not observed within {self.deadline_seconds:g} s",
+            )
+        )
+        name = body["metadata"]["name"]
         path = f"/api/v1/namespaces/{trigger.namespace}/configmaps"
         status, error = None, None
         try:
@@ -197,11 +210,18 @@ class Updater:
             error = f"{type(problem).__name__}: {problem}"
         self._emit(FailureWritten(t=time.monotonic(), cell=watcher.cell, name=name, status=status, error=error))
 
-    def start(self, expression: str, trigger: Trigger, watchers: Sequence[Watcher]) -> None:
-        """Touches by schedule (see ``schedule_of``) until ``close``. A round still waiting is never overtaken."""
+    def start(self, expression: str, job: Callable[[], Awaitable[object]]) -> None:
+        """Runs ``job``, a round, by schedule (see ``schedule_of``) until ``close``; one is never overtaken by the next.
+
+        A due time that comes while a round is still waiting is left out.
+        """
+
+        async def due() -> None:  # what the scheduler knows to be a coroutine
+            await job()
+
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._scheduler.add_job(
-            partial(self.round, trigger, watchers),
+            due,
             schedule_of(expression),
             max_instances=1,
             coalesce=True,
@@ -209,7 +229,13 @@ class Updater:
         )
         self._scheduler.start()
 
+    def pause(self) -> None:
+        """No due time counts any more; a job that runs goes on."""
+        if self._scheduler is not None:
+            self._scheduler.pause()
+
     def close(self) -> None:
+        """Ends the job that runs, too."""
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -217,8 +243,27 @@ class Updater:
     async def _request(self, method: str, path: str, body: dict[str, Any], content_type: str = JSON) -> Answer:
         # Far longer than the deadline: an update that is slow must be seen to be slow, not be cut off.
         seconds = 6 * self.deadline_seconds + 10
-        send = partial(request, self._api(), method, path, body, content_type=content_type, timeout_seconds=seconds)
+        send = partial(
+            _request_as,
+            self._api,
+            method,
+            path,
+            body,
+            content_type=content_type,
+            timeout_seconds=seconds,
+            user_agent=self._user_agent,
+        )
         return await asyncio.get_running_loop().run_in_executor(self._threads, send)
+
+
+def new_nonce() -> str:
+    """Nobody can guess it: to say it is to have seen it."""
+    return secrets.token_hex(16)
+
+
+def _request_as(credentials: Credentials, *arguments: Any, **keywords: Any) -> Answer:
+    """In the thread, for the credentials may have to be read from files."""
+    return request(credentials(), *arguments, **keywords)
 
 
 def _same(api: ApiServer) -> ApiServer:

@@ -19,7 +19,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import pages, scenes
+from tests.bench import pages, scenes, soaking
 from tests.lab.environments import built
 from tests.lab.sandboxed import run_inside
 from watcher import journal
@@ -173,6 +173,20 @@ def matrix_page() -> Iterator[Figure]:
     yield Figure("page of 2,000 cells, size", octets / 1e6, "MB", octets / plain, "its results as JSON")
 
 
+def soak() -> Iterator[Figure]:
+    """The supervisor beside 25 programs: what it needs while nothing happens, and what it adds when much does."""
+    soaked = soaking.measure()
+    yield Figure(
+        "soak: the supervisor's memory, 25 watchers", soaked.memory_mib, "MiB", soaked.memory_mib / 60, "the 60 it may"
+    )
+    share = soaked.idle_cpu_share
+    yield Figure("soak: of a core while it waits", share * 100, "%", share / 0.02, "the 2 % it may")
+    touches = soaked.touches_a_minute
+    yield Figure("soak: touches a minute, one every 0.06 s", touches, "", touches / 1000, "the 1,000 asked for")
+    yield Figure("soak: delay that it adds, median", soaked.median_ms, "ms")
+    yield Figure("soak: delay that it adds, p99", soaked.p99_ms, "ms", soaked.p99_ms / 20, "the 20 ms it may")
+
+
 def told_again(records: list[Record], times: int) -> Iterator[Record]:
     """The same cells as so many repeats, one after the other."""
     of_run = [record for record in records if record.cell is None]
@@ -198,7 +212,7 @@ def main() -> None:
             figures += lab_start(folder, "kubernetes", real)
         figures += networks()
         run, of_run = small_run(folder)
-        figures += [*of_run, *judging(run), *matrix_page()]
+        figures += [*of_run, *judging(run), *matrix_page(), *soak()]
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
         return

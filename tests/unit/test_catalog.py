@@ -96,6 +96,7 @@ def test_the_paths_have_their_documented_timeouts() -> None:
         "azure-slb": (240, "reset-both"),
         "azure-slb-reset-lost": (240, "reset-server"),
         "azure-slb-silent": (240, "silent"),
+        "azure-private-link": (300, "silent"),
         "aws-nlb": (350, "reset-on-next-packet"),
         "gcp-vpc": (600, "silent"),
     }

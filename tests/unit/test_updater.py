@@ -115,7 +115,7 @@ async def test_touches_by_schedule(server: Server) -> None:
     seen: list[Entry] = []
     updater = Updater(api(server), seen.append, deadline_seconds=0.05)
     await updater.create(TRIGGER)
-    updater.start("0.2", TRIGGER, [])
+    updater.start("0.2", lambda: updater.round(TRIGGER, []))
     async with asyncio.timeout(60):
         while len(seen) < 3:  # noqa: ASYNC110 - the records are the only sign
             await asyncio.sleep(0.02)

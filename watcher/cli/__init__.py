@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from watcher.cli import judging, listing, machine, publishing, reporting, running
+from watcher.cli import (
+    judging,
+    listing,
+    machine,
+    pathing,
+    publishing,
+    rehearsing,
+    reporting,
+    running,
+    soaking,
+    summarizing,
+)
 from watcher.cli.output import print_error
 from watcher.errors import WatcherError
 
@@ -80,7 +91,11 @@ app.command("list", epilog=listing.EPILOG)(listing.list_)
 app.command("judge", epilog=judging.JUDGE_EPILOG)(judging.judge)
 app.command("report", epilog=reporting.EPILOG)(reporting.report)
 app.command("diff", epilog=judging.DIFF_EPILOG)(judging.diff)
+app.command("rehearse", epilog=rehearsing.EPILOG)(rehearsing.rehearse)
 app.command("publish", epilog=publishing.EPILOG)(publishing.publish)
+app.command("path", epilog=pathing.EPILOG)(pathing.path)
+app.command("soak", epilog=soaking.EPILOG)(soaking.soak)
+app.command("summarize", epilog=summarizing.EPILOG)(summarizing.summarize)
 app.command("build", epilog=machine.BUILD_EPILOG)(machine.build)
 app.command("doctor", epilog=machine.DOCTOR_EPILOG)(machine.doctor)
 

@@ -127,7 +127,7 @@ def run(
         profiles=",".join(catalog.select_profiles(profiles)),
         scenarios=",".join(catalog.select_scenarios(scenarios)),
         cells=cells,
-        scale=_scale(scale),
+        scale=scale_of(scale),
         repeat=repeat,
         tie_break=tie_break,
         jobs=jobs,
@@ -136,7 +136,7 @@ def run(
         output=folder,
         resume=resume,
     )
-    _need_the_lab()
+    need_the_lab()
 
     from watcher.report import files, terminal
     from watcher.runner.run import run as run_cells
@@ -170,7 +170,7 @@ def verdicts(names: str | None) -> tuple[Verdict, ...]:
     return tuple(map(Verdict, dict.fromkeys(parts)))
 
 
-def _need_the_lab() -> None:
+def need_the_lab() -> None:
     """Before anything of the lab is imported, which only Linux can. Raises LabUnavailable with what to do."""
     from watcher.doctor import lab_problem
 
@@ -179,7 +179,7 @@ def _need_the_lab() -> None:
         raise LabUnavailable("the lab cannot run on this machine", advice=problem)
 
 
-def _scale(scale: float | None) -> float:
+def scale_of(scale: float | None) -> float:
     if scale is None:
         return 1.0
     if not (math.isfinite(scale) and scale > 0):

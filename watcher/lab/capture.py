@@ -22,19 +22,30 @@ _SO_TIMESTAMPNS = 35
 _SOL_PACKET = 263
 _PACKET_STATISTICS = 6
 _MOST_AT_ONCE = 256
+_PCAP_HEADER = 24
+_RECORD_HEADER = 16
 
 Sink = Callable[[float, Link, Segment], None]
 
 
 class Capture:
-    """Reads one path's packets on the running event loop and hands each TCP segment of the client to ``sink``."""
+    """Reads one path's packets on the running event loop and hands each TCP segment of the client to ``sink``.
 
-    def __init__(self, path: Namespace, client_address: str, folder: Path, sink: Sink) -> None:
+    ``most_octets`` bounds each file; what comes after is handed on, but not kept.
+    """
+
+    def __init__(
+        self, path: Namespace, client_address: str, folder: Path, sink: Sink, *, most_octets: int | None = None
+    ) -> None:
         self._client = socket.inet_aton(client_address)
         self._sink = sink
         self._socket = path.enter(_open)
         self._files: dict[str, BinaryIO] = {}
         self._writers: dict[str, dpkt.pcap.Writer] = {}
+        self._most = most_octets
+        self._written = {CLIENT_SIDE: _PCAP_HEADER, SERVER_SIDE: _PCAP_HEADER}
+        self.not_kept = 0
+        """Packets that came when a file was full."""
         for link in (CLIENT_SIDE, SERVER_SIDE):
             file = (folder / f"{link}-link.pcap").open("wb")
             self._files[link] = file
@@ -52,10 +63,18 @@ class Capture:
             if link not in self._writers:
                 continue
             seconds, nanoseconds = _stamp(ancillary)
-            self._writers[link].writepkt_time(frame, seconds + nanoseconds / 1e9)
+            self._keep(link, frame, seconds + nanoseconds / 1e9)
             segment = read(frame, self._client)
             if segment is not None:
                 self._sink(_monotonic(seconds, nanoseconds), "client" if link == CLIENT_SIDE else "server", segment)
+
+    def _keep(self, link: str, frame: bytes, at: float) -> None:
+        octets = _RECORD_HEADER + len(frame)
+        if self._most is not None and self._written[link] + octets > self._most:
+            self.not_kept += 1
+            return
+        self._written[link] += octets
+        self._writers[link].writepkt_time(frame, at)
 
     def close(self) -> int:
         """Ends the capture; returns how many packets the kernel could not hand over meanwhile."""

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from watcher.lab import conntrack, nftables, packets, sysctls
 from watcher.lab.addresses import (
@@ -20,13 +21,30 @@ from watcher.lab.capture import Capture
 from watcher.lab.idle_reset import Expiry, IdleFlows
 from watcher.lab.network import CellNetwork
 from watcher.lab.packets import Segment
-from watcher.model import Balancer, CellPlan, Ending, ServerKeepalive
+from watcher.model import Balancer, Ending, ServerKeepalive, Timing
 from watcher.records import Conntrack, Counters, Dropped, Entry, FlowKey, Link, Moment, Packet, PathAction, Sysctls
 
 Emit = Callable[[Entry], None]
 
 
-def prepare(plan: CellPlan, network: CellNetwork) -> None:
+class PathPlan(Protocol):
+    """What a path must be told; a ``CellPlan`` is one."""
+
+    @property
+    def id(self) -> object:
+        """Its text is the ``cell`` of the path's records."""
+
+    @property
+    def timing(self) -> Timing: ...
+    @property
+    def ending(self) -> Ending: ...
+    @property
+    def server_keepalive(self) -> ServerKeepalive: ...
+    @property
+    def balancer(self) -> Balancer: ...
+
+
+def prepare(plan: PathPlan, network: CellNetwork) -> None:
     """Gives a linked cell its sysctls and rules. Blocks for some 10 ms: meant for a thread."""
     network.path.write_sysctls(_path_sysctls(plan))
     network.client.write_sysctls(sysctls.endpoint(plan.timing.scale))
@@ -35,9 +53,14 @@ def prepare(plan: CellPlan, network: CellNetwork) -> None:
 
 
 class LabPath:
-    """The path of one cell. Emits packets, conntrack, counters and what it did itself as journal records."""
+    """The path of one cell. Emits packets, conntrack, counters and what it did itself as journal records.
 
-    def __init__(self, plan: CellPlan, network: CellNetwork, folder: Path, emit: Emit) -> None:
+    ``most_octets`` bounds each of its two pcap files.
+    """
+
+    def __init__(
+        self, plan: PathPlan, network: CellNetwork, folder: Path, emit: Emit, *, most_octets: int | None = None
+    ) -> None:
         self.network = network
         self._cell = str(plan.id)
         self._plan = plan
@@ -51,7 +74,7 @@ class LabPath:
         self._raw = network.path.enter(_raw_socket) if self._resets else None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._capture = Capture(network.path, network.client_address, folder, self._see)
+        self._capture = Capture(network.path, network.client_address, folder, self._see, most_octets=most_octets)
 
     def flows(self) -> tuple[FlowKey, ...]:
         """The client's flows that the path knows now."""
@@ -73,6 +96,11 @@ class LabPath:
 
         for record in await asyncio.to_thread(read):
             self._emit(record)
+
+    @property
+    def not_kept(self) -> int:
+        """Packets that came when a pcap file was full."""
+        return self._capture.not_kept
 
     def drain(self) -> None:
         """Brings the record up to date with the kernel."""
@@ -143,11 +171,11 @@ class LabPath:
             self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-client", port=port))
 
 
-def _api_port(plan: CellPlan) -> int:
+def _api_port(plan: PathPlan) -> int:
     return API_PORT if plan.server_keepalive is ServerKeepalive.OFF else API_KEEPALIVE_PORT
 
 
-def _path_sysctls(plan: CellPlan) -> dict[str, int | str]:
+def _path_sysctls(plan: PathPlan) -> dict[str, int | str]:
     timeout = plan.timing.idle_timeout_seconds
     return sysctls.path(None if timeout is None else round(timeout))
 

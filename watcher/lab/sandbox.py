@@ -6,6 +6,7 @@ is the init of its PID namespace, everything else. ``--kill-child`` covers the o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -43,12 +44,28 @@ def start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         raise LabUnavailable("`unshare` is missing", advice="`watcher doctor` names what to install") from error
 
 
-def live_by(input_fd: int, ended: Callable[[], None]) -> None:
-    """Ends this process, and so the sandbox, when the pipe from outside ends; ``ended`` gets a last word."""
+def end(stage: subprocess.Popen[bytes]) -> None:
+    """Ends the sandbox by closing the pipe it lives by; kills ``unshare`` if that should not be enough."""
+    for pipe in (stage.stdin, stage.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    try:
+        stage.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        stage.kill()
+        stage.wait()
+
+
+def live_by(input_fd: int, ended: Callable[[], None], told: Callable[[], None] = lambda: None) -> None:
+    """Ends this process, and so the sandbox, when the pipe from outside ends; ``ended`` gets a last word.
+
+    ``told`` is called, in a thread of its own, for whatever comes through the pipe meanwhile.
+    """
 
     def watch() -> None:
         while os.read(input_fd, 4096):
-            pass
+            told()
         ended()
         os._exit(3)
 
@@ -57,17 +74,23 @@ def live_by(input_fd: int, ended: Callable[[], None]) -> None:
 
 def furnish() -> None:
     """Inside, first of all: a scratch tmpfs over /run, a place for namespaces, as many open files as allowed."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "mode=0755", "watcher", "/run"], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        raise LabFailure(
-            f"cannot mount a tmpfs in the sandbox: {mounted.stderr.strip()}",
-            advice="`watcher doctor` looks for the cause",
-        )
+    cover(Path("/run"))
     for folder in (Path("/run/netns"), SCRATCH, SCRATCH / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(SCRATCH / "tmp")
     os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def cover(place: Path, *, most_octets: int | None = None) -> None:
+    """Inside: hides a folder under an empty tmpfs, which takes no more than ``most_octets``. Raises LabFailure."""
+    options = "mode=0755" if most_octets is None else f"mode=0755,size={most_octets}"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "watcher", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        raise LabFailure(
+            f"cannot mount a tmpfs in the sandbox: {mounted.stderr.strip()}",
+            advice="`watcher doctor` looks for the cause",
+        )

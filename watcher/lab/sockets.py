@@ -1,51 +1,33 @@
 """A program's TCP sockets as its own kernel sees them: what keepalive it really set, whatever it says.
 
-The options are read from the sockets themselves, through a duplicate that the kernel makes for us (pidfd_getfd);
-the running timer stands in the process's own /proc table.
+The options are read from the sockets themselves (``kernel/duplicates.py``); the running timer stands in the process's
+own /proc table.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+from watcher.kernel import duplicates
+from watcher.kernel.processes import family
+from watcher.kernel.tcp_info import STATES
 from watcher.lab.namespace import Namespace
 from watcher.records import Socket
 
-_PIDFD_GETFD = 438  # the same number on every architecture, as all system calls since 2019
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TIMERS = {1: "on", 2: "keepalive", 3: "time-wait", 4: "persist"}
-# enum in linux/net/tcp_states.h, from 1 on
-_STATES = dict(
-    enumerate(
-        (
-            "ESTABLISHED",
-            "SYN_SENT",
-            "SYN_RECV",
-            "FIN_WAIT1",
-            "FIN_WAIT2",
-            "TIME_WAIT",
-            "CLOSE",
-            "CLOSE_WAIT",
-            "LAST_ACK",
-            "LISTEN",
-            "CLOSING",
-        ),
-        start=1,
-    )
-)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def of_process(pid: int) -> tuple[Socket, ...]:
     """All TCP sockets of the process and its children; empty when it has ended."""
     rows: dict[str, Socket] = {}
     options: dict[str, dict[str, object]] = {}
-    for each in _family(pid):
+    for each in family(pid):
         with contextlib.suppress(OSError):
             rows |= _table(each)
         with contextlib.suppress(OSError):
@@ -69,24 +51,12 @@ def of_peer(namespace: Namespace, address: str) -> tuple[Socket, ...]:
 def memory_mib(pid: int) -> float | None:
     """Largest resident memory so far of the process and its children, in MiB; None when it has ended."""
     total = 0.0
-    for each in _family(pid):
+    for each in family(pid):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{each}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     total += int(line.split()[1]) / 1024
     return round(total, 1) or None
-
-
-def _family(pid: int) -> list[int]:
-    family, fresh = [pid], [pid]
-    while fresh:
-        parent = fresh.pop()
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found = [int(child) for child in children.read_text().split()]
-                family += found
-                fresh += found
-    return family
 
 
 def _table(pid: int) -> dict[str, Socket]:
@@ -107,7 +77,7 @@ def _row(columns: list[str], *, port_of: int) -> Socket:
     running = _TIMERS.get(int(timer, 16))
     return Socket(
         port=int(columns[port_of].rsplit(":", 1)[1], 16),
-        state=_STATES.get(int(columns[3], 16), columns[3]),
+        state=STATES.get(int(columns[3], 16), columns[3]),
         timer=running,
         timer_seconds=int(left, 16) / _TICKS if running else None,
         unacknowledged=int(columns[4].split(":")[0], 16),
@@ -115,34 +85,5 @@ def _row(columns: list[str], *, port_of: int) -> Socket:
 
 
 def _options(pid: int) -> dict[str, dict[str, object]]:
-    """Keepalive options of the process's TCP sockets, by inode."""
-    found = {}
-    pidfd = os.pidfd_open(pid)
-    try:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                target = entry.readlink().name
-                if not target.startswith("socket:["):
-                    continue
-                copy = _libc.syscall(_PIDFD_GETFD, pidfd, int(entry.name), 0)
-                if copy < 0:
-                    continue
-                with socket.socket(fileno=copy) as duplicate:
-                    if duplicate.type == socket.SOCK_STREAM and duplicate.family in (socket.AF_INET, socket.AF_INET6):
-                        found[target[len("socket:[") : -1]] = _keepalive(duplicate)
-    finally:
-        os.close(pidfd)
-    return found
-
-
-def _keepalive(duplicate: socket.socket) -> dict[str, object]:
-    def option(name: int) -> int:
-        return duplicate.getsockopt(socket.IPPROTO_TCP, name)
-
-    return {
-        "keepalive": bool(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)),
-        "keepalive_idle_seconds": option(socket.TCP_KEEPIDLE),
-        "keepalive_interval_seconds": option(socket.TCP_KEEPINTVL),
-        "keepalive_count": option(socket.TCP_KEEPCNT),
-        "user_timeout_seconds": option(socket.TCP_USER_TIMEOUT) / 1000,
-    }
+    """Keepalive options of the process's TCP sockets, by inode as the tables print it."""
+    return {str(inode): asdict(options) for inode, options in duplicates.options(pid).items()}

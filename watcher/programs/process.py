@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 OUTPUT = "program.jsonl"
@@ -26,6 +27,9 @@ class Command:
     environment: Mapping[str, str]
     folder: Path
     namespace: Path | None = None
+    kept_bytes: int = MOST_OUTPUT_BYTES
+    must_keep: bool = True
+    """Whether a disk that does not take the output is an error; else it is lost and the program goes on."""
 
 
 class Lines:
@@ -53,35 +57,52 @@ class Lines:
 
 
 class _Kept:
-    """A file that takes the first ``MOST_OUTPUT_BYTES`` of a stream."""
+    """A file that takes the first ``kept_bytes`` of a stream."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
-        self._left = MOST_OUTPUT_BYTES
+    def __init__(self, path: Path, command: Command) -> None:
+        self._left = command.kept_bytes
+        self._must_keep = command.must_keep
+        self._file: FileIO | None = None
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError:
+            if self._must_keep:
+                raise
 
     def write(self, chunk: bytes) -> None:
-        if self._left > 0:
+        if self._file is None or self._left <= 0:
+            return
+        try:
             self._file.write(chunk[: self._left])
-            self._left -= len(chunk)
+        except OSError:
+            if self._must_keep:
+                raise
+            self._left = 0
+        self._left -= len(chunk)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class Process:
     """A running program. ``on_line`` gets each line as it arrives, ``on_overlong`` hears once of one over the limit."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path, lines: Lines) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, command: Command, lines: Lines) -> None:
         self._process = process
         self._lines = lines
-        self._output = _Kept(folder / OUTPUT)
-        self._errors = _Kept(folder / ERRORS)
+        self._output = _Kept(command.folder / OUTPUT, command)
+        self._errors = _Kept(command.folder / ERRORS, command)
         self.stopped_by_harness = False
 
     @classmethod
     async def spawn(cls, command: Command, *, limit: int) -> Process:
         """Raises OSError when the program cannot be started."""
-        command.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            command.folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            if command.must_keep:
+                raise
         enter = ["nsenter", f"--net={command.namespace}", "--"] if command.namespace else []
         process = await asyncio.create_subprocess_exec(
             *enter,
@@ -92,7 +113,7 @@ class Process:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        return cls(process, command.folder, Lines(limit))
+        return cls(process, command, Lines(limit))
 
     @property
     def pid(self) -> int:

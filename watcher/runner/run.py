@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -12,13 +10,13 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
 from watcher import journal, plan
 from watcher.catalog import Catalog, FoundStack
+from watcher.doctor import machine
 from watcher.errors import LabFailure, UsageError, WatcherError
 from watcher.judge import proofs
 from watcher.judge.fold import Judge
@@ -125,7 +123,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
         scale=options.scale,
         deadline_seconds=cells[0].timing.deadline_seconds,
         control_plane=_name(control_plane),
-        environment=_environment(),
+        environment=machine.described(),
         stacks={
             found.stack.name: StackResult(
                 protocol=found.stack.protocol,
@@ -288,7 +286,7 @@ def _stage(this: _Run, options: RunOptions, launches: dict[str, Launch], console
         )
         raise
     finally:
-        _end(stage)
+        sandbox.end(stage)
     if status != 0:
         what = failure.message if failure is not None else f"the lab ended early (status {status})"
         raise LabFailure(
@@ -305,38 +303,5 @@ def _send(stage: subprocess.Popen[bytes], order: Order) -> None:
         pass  # it ended before it read its order; its status and log say why
 
 
-def _end(stage: subprocess.Popen[bytes]) -> None:
-    """Ends the sandbox by closing the pipe it lives by; kills ``unshare`` if that should not be enough."""
-    for pipe in (stage.stdin, stage.stdout):
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-    try:
-        stage.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        stage.kill()
-        stage.wait()
-
-
 def _python() -> Sequence[str]:
     return (sys.executable, "-X", "utf8")
-
-
-def _environment() -> dict[str, object]:
-    return {
-        "watcher": version("watcher-resilience-matrix"),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "system": _system(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20),
-        "root": os.geteuid() == 0,
-    }
-
-
-def _system() -> str:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
-    except OSError:
-        return platform.system()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,33 +25,52 @@ _TOLD_CHARACTERS = 400
 class Component:
     """A running process; ``name`` is what users read, ``log`` where it says what it does."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path, begin: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        log: Path,
+        begin: int,
+        spawn: Callable[[], Awaitable[tuple[asyncio.subprocess.Process, int]]] | None = None,
+    ) -> None:
         self.name = name
         self.log = log
         self._process = process
         self._begin = begin
         """Where in the log it began: before it stands what an earlier start said."""
+        self._spawn = spawn
 
     @classmethod
     async def start(
         cls, name: str, arguments: Sequence[str], *, namespace: Namespace, log: Path, folder: Path
     ) -> Component:
         """Starts ``arguments`` in ``namespace``, working in ``folder``; returns at once, ready or not."""
-        with log.open("ab") as output:
-            begin = output.tell()
-            process = await asyncio.create_subprocess_exec(
-                "nsenter",
-                f"--net={namespace.path}",
-                "--",
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env={key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
-                start_new_session=True,
-            )
-        return cls(name, process, log, begin)
+
+        async def spawn() -> tuple[asyncio.subprocess.Process, int]:
+            with log.open("ab") as output:
+                begin = output.tell()
+                process = await asyncio.create_subprocess_exec(
+                    "nsenter",
+                    f"--net={namespace.path}",
+                    "--",
+                    *arguments,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=folder,
+                    env={key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
+                    start_new_session=True,
+                )
+            return process, begin
+
+        process, begin = await spawn()
+        return cls(name, process, log, begin, spawn)
+
+    async def restart(self) -> None:
+        """Starts it once more after its end, with the same arguments and log; returns at once, ready or not."""
+        assert self._spawn is not None
+        await self._process.wait()
+        self._process, self._begin = await self._spawn()
 
     @property
     def pid(self) -> int:
@@ -71,8 +91,16 @@ class Component:
         words = self._last_words() if status > 0 else ""
         raise ControlPlaneFailure(f"{self.name} ended (status {status}){words}", log=str(self.log))
 
+    def signal(self, number: int) -> None:
+        """A fault for tests and rehearsals: SIGSTOP and SIGCONT, SIGKILL. Does nothing when it has ended."""
+        # Not by Popen, which reaps a child that has just ended before its end is noticed here.
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     async def stop(self) -> None:
         """Ends it, tidily if that is quick. Does nothing when it has ended."""
+        self.signal(signal.SIGCONT)
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:

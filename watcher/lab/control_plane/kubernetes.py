@@ -43,6 +43,8 @@ class KubernetesControlPlane:
         self.access = access
         self.version = ""
         """What the API server calls itself."""
+        self.etcd_socket: Path | None = None
+        """Where etcd answers, once it has been started."""
         self._servers = servers
         self._front = front
         self._components: list[Component] = []
@@ -59,6 +61,7 @@ class KubernetesControlPlane:
         binaries: Binaries,
         scale: float = 1.0,
         places: Sequence[Place] = (),
+        etcd_quota_octets: int | None = None,
     ) -> AsyncIterator[KubernetesControlPlane]:
         """Ready when entered. One API server runs in each of ``places``, all on one etcd; default is one server, in
         the cluster's namespace.
@@ -76,7 +79,7 @@ class KubernetesControlPlane:
         try:
             with _private_folder() as private:
                 try:
-                    await running._start_etcd(binaries.etcd, cluster, private, logs)
+                    await running._start_etcd(binaries.etcd, cluster, private, logs, etcd_quota_octets)
                     files = apiserver.Files.write(
                         private, authority, [API_ADDRESS, *(place.address for place in places)], access.token
                     )
@@ -120,13 +123,21 @@ class KubernetesControlPlane:
         """Largest resident memory so far by component, in MiB."""
         return {component.name: component.memory_mib() or 0.0 for component in self._components}
 
+    async def answers(self) -> None:
+        """Waits until it is ready, after a fault; raises ControlPlaneFailure when it does not get there."""
+        await self._unless_ended(self._ready())
+
     @property
     def components(self) -> tuple[Component, ...]:
         """In the order of their start."""
         return tuple(self._components)
 
-    async def _start_etcd(self, binary: Path, cluster: Namespace, private: Path, logs: Path) -> None:
-        await self._start("etcd", etcd.arguments(binary, private), cluster, logs, private)
+    async def _start_etcd(
+        self, binary: Path, cluster: Namespace, private: Path, logs: Path, quota_octets: int | None
+    ) -> None:
+        arguments = etcd.arguments(binary, private, quota_octets=quota_octets)
+        await self._start("etcd", arguments, cluster, logs, private)
+        self.etcd_socket = etcd.socket_file(private)
 
     async def _start_servers(
         self, binary: Path, places: Sequence[Place], files: apiserver.Files, logs: Path, scale: float

@@ -1,0 +1,183 @@
+"""The image's soak in the lab: with the token of the manifests' own service account, on the real control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.attempts import LABEL, MAPS
+from tests.deploy.cluster import Cluster, binaries
+from tests.deploy.images import IMAGE, RESTRICTED
+from tests.deploy.manifests import DEPLOY, objects, settings
+from tests.deploy.test_kustomize import SUPERVISOR_MIB
+from tests.lab.sandboxed import run_inside
+from watcher.lab import network, sysctls
+from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
+from watcher.lab.control_plane.running import Access
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+OBSERVED_SECONDS = 120.0
+PORT = 18_080
+
+
+def get(path: str) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", PORT, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def observed(metrics: str) -> list[float]:
+    """By watcher."""
+    lines = [line for line in metrics.splitlines() if line.startswith("watcher_observed_total{")]
+    return [float(line.rsplit(" ", 1)[1]) for line in lines]
+
+
+def resident_mib(metrics: str) -> float:
+    (line,) = [each for each in metrics.splitlines() if each.startswith("process_resident_memory_bytes ")]
+    return float(line.rsplit(" ", 1)[1]) / 2**20
+
+
+async def soak_scene(programs: list[str], folder: str, storage: str, given: dict[str, str]) -> dict[str, Any]:
+    """The base is applied, and its image runs with the token of its service account, in the lab's own network."""
+    cluster = network.make_cluster()
+    cluster.write_sysctls(sysctls.endpoint(1.0))
+    await asyncio.to_thread(subprocess.run, ["ip", "link", "set", "lo", "up"], check=True)
+    async with KubernetesControlPlane.start(cluster, Path(folder), binaries=binaries(programs)) as running:
+        access = running.access
+        administrator = Cluster(access, Path(folder))
+
+        def both() -> dict[str, Any]:
+            applied = administrator.kubectl("apply", "-k", str(DEPLOY / "base"))
+            assert applied["status"] == 0, applied
+            token = administrator.token()
+            administrator.until(token, f"{MAPS}?{LABEL}", 200)
+            seen = {}
+            for name, secret in {"own": token, "refused": "no-such-token"}.items():
+                place = service_account(Path(folder) / name, secret, access.ca_pem)
+                seen[name] = soak(access, place, storage, given, until=watched if name == "own" else told)
+            _, found = administrator.ask("GET", MAPS)
+            maps = {each["metadata"]["name"]: each.get("data", {}) for each in found.get("items", [])}
+            return {**seen, "maps": maps}
+
+        return await asyncio.to_thread(both)
+
+
+def service_account(place: Path, token: str, ca_pem: str) -> Path:
+    """The folder that a kubelet mounts."""
+    place.mkdir()
+    for name, text in {"token": token, "ca.crt": ca_pem, "namespace": "watcher"}.items():
+        (place / name).write_text(text)
+        (place / name).chmod(0o644)
+    place.chmod(0o755)
+    return place
+
+
+def watched() -> bool:
+    counts = observed(get("/metrics")[1])
+    return counts != [] and min(counts) >= 2
+
+
+def told() -> bool:
+    return get("/readyz")[0] == 503
+
+
+def soak(
+    access: Access, place: Path, storage: str, given: dict[str, str], *, until: Callable[[], bool]
+) -> dict[str, Any]:
+    """Runs the image until that is so, or time is over; what its endpoints said then, and how it ended."""
+    variables = {
+        **given,
+        "KUBERNETES_SERVICE_HOST": access.host,
+        "KUBERNETES_SERVICE_PORT": str(access.port),
+        "CHANGE_INTERVAL_SECONDS": "3",
+        "WATCHER_LISTEN": f"127.0.0.1:{PORT}",
+        "WATCHER_NAMESPACE": "watcher",
+        "WATCHER_NODE": "lab",
+    }
+    options = [f"--env={name}={value}" for name, value in variables.items()]
+    mounts = [
+        f"--volume={place}:/var/run/secrets/kubernetes.io/serviceaccount:ro",
+        "--tmpfs=/var/lib/watcher:rw,mode=1777,size=64m",
+        "--tmpfs=/tmp:rw,mode=1777,size=16m",
+    ]
+    os.environ["CONTAINERS_STORAGE_CONF"] = storage
+    command = ["podman", "run", "--rm", "--name=watcher-test", "--network=host", *RESTRICTED, *mounts, *options, IMAGE]
+    log = place.with_suffix(".log")
+    seen: dict[str, Any] = {}
+    with log.open("w") as lines, subprocess.Popen(command, stdout=lines, stderr=subprocess.STDOUT) as process:
+        try:
+            limit = time.monotonic() + OBSERVED_SECONDS
+            while not until() and time.monotonic() < limit and process.poll() is None:
+                time.sleep(0.2)
+            metrics = get("/metrics")[1]
+            seen = {"observed": observed(metrics), "resident_mib": resident_mib(metrics)}
+            seen |= {path: get(f"/{path}") for path in ("readyz", "healthz")}
+        finally:
+            subprocess.run(["podman", "stop", "--time=30", "watcher-test"], capture_output=True, check=False)
+            process.wait(timeout=60)
+    return {**seen, "status": process.returncode, "log": log.read_text()[-20_000:]}
+
+
+@pytest.fixture(scope="module")
+def seen(image: str, storage: str, programs: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    assert image
+    given = {name: value for name, value in settings(objects(DEPLOY / "base")).items() if value}
+    folder = str(tmp_path_factory.mktemp("image"))
+    found: dict[str, Any] = run_inside(soak_scene, programs, folder, storage, given, timeout=600)
+    return found
+
+
+def test_its_soak_observes_touches_in_the_lab(seen: dict[str, Any]) -> None:
+    """Otherwise all of this starts in a cluster and sees nothing."""
+    own = seen["own"]
+    assert own["readyz"][0] == 200, own["readyz"][1] + own["log"]
+    assert own["healthz"][0] == 200, own["log"]
+    assert len(own["observed"]) == 8
+    assert min(own["observed"]) >= 2, own["log"]
+    assert "trigger" in seen["maps"]
+
+
+def test_it_ends_in_order_and_leaves_its_totals(seen: dict[str, Any]) -> None:
+    """Otherwise every rolling update of a node costs what was counted, or takes until the kubelet kills it."""
+    assert seen["own"]["status"] == 0, seen["own"]["log"]
+    totals = json.loads(seen["maps"]["totals-soak"]["totals.json"])
+    assert len(totals["watchers"]) == 8
+    assert all(each["observed"] >= 2 for each in totals["watchers"])
+
+
+def test_it_needs_no_more_memory_than_is_requested_for_it(seen: dict[str, Any]) -> None:
+    """Otherwise the sum that the manifest's request is made of is wrong."""
+    assert 10 < seen["own"]["resident_mib"] < SUPERVISOR_MIB
+
+
+def test_a_refused_token_is_said_and_nothing_is_counted(seen: dict[str, Any]) -> None:
+    """The mutant: with another token the first test fails, and the soak says why and goes on trying."""
+    refused = seen["refused"]
+    assert refused["readyz"][0] == 503
+    assert "401" in refused["readyz"][1]
+    assert refused["healthz"][0] == 200
+    assert sum(refused["observed"]) == 0
+
+
+def test_its_log_has_no_token(seen: dict[str, Any]) -> None:
+    """Otherwise whoever may read the pod's log may act as the soak."""
+    for name in ("own", "refused"):
+        assert seen[name]["log"]
+        assert "eyJ" not in seen[name]["log"]
+        assert "no-such-token" not in seen[name]["log"]
