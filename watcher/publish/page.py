@@ -24,10 +24,10 @@ SOURCES = frozenset({".cs", ".go", ".java", ".js", ".kt", ".mjs", ".py", ".rb", 
 """Suffixes of what a person wrote, in the folder of a client that is built."""
 ENDINGS = {
     Ending.NEVER: "no idle timeout",
-    Ending.SILENT: "forgotten, no word",
-    Ending.RESET_ON_NEXT_PACKET: "forgotten, reset on next packet",
-    Ending.RESET_BOTH: "forgotten, both sides reset",
-    Ending.RESET_SERVER: "forgotten, only server reset",
+    Ending.SILENT: "tells nobody",
+    Ending.RESET_ON_NEXT_PACKET: "tells next sender",
+    Ending.RESET_BOTH: "tells both",
+    Ending.RESET_SERVER: "tells server",
 }
 
 
@@ -117,7 +117,7 @@ def _variables(cell: CellResult) -> str:
 def _short(path: NetworkPath) -> str:
     if path.idle_timeout_seconds is None:
         return ENDINGS[path.ending]
-    return f"after {path.idle_timeout_seconds:g} s: {ENDINGS[path.ending]}"
+    return f"after {path.idle_timeout_seconds:g} s, {ENDINGS[path.ending]}"
 
 
 def _evidence(cell: CellResult, run: Path, place: Path) -> tuple[str, ...]:
