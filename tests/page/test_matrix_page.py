@@ -87,7 +87,7 @@ def test_summary_tells_late_from_never_and_names_who_is_cured(tab: Tab, publishe
     assert len(lines) == 3
     assert re.search(r"cures only some tcp-user-timeout ?: ✓ ok: python-kubernetes-informer; .*late: ", lines[0])
     assert re.search(r"late, but recovers read-timeout after 13 to 14 s, tcp-keepalive after 30 to 31 s", lines[1])
-    assert "stuck: no recovery seen retry, bookmarks" in lines[2]
+    assert "stuck: no recovery retry, bookmarks" in lines[2]
     expect(page.locator(".short tbody tr", has_text="server-180s")).to_contain_text("not run here: 3 stacks")
 
 
@@ -108,6 +108,8 @@ def test_a_setting_is_explained_and_opens(tab: Tab, published: Path) -> None:
     expect(page.get_by_label("clients/python-urllib3/watch.py", exact=True)).to_be_visible()
     page.keyboard.press("Escape")
     assert page.evaluate("location.hash") == "#path=gcp-vpc"
+    page.goto(f"{published.absolute().as_uri()}#setting=retry")
+    expect(dialog.get_by_role("link")).to_have_text(["python-kubernetes", "python-kubernetes-asyncio", "python-urllib3"])
     page.goto(f"{published.absolute().as_uri()}#setting=constructor")
     expect(dialog).to_be_hidden()
 

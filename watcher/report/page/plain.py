@@ -29,7 +29,7 @@ LEFT = {
     Verdict.LATE: "late, but recovers",
     Verdict.FLAKY: "flaky: not reliably",
     Verdict.FALSE_ABORT: "false-abort: drops a healthy watch",
-    Verdict.STUCK: "stuck: no recovery seen",
+    Verdict.STUCK: "stuck: no recovery",
 }
 """What a setting that cures nobody leaves everybody with."""
 

@@ -88,7 +88,8 @@ function program(stack) {
 
 function setting(name) {
   const found = data.settings[name], given = Object.entries(found.given);
-  const programs = Object.keys(data.programs);
+  const has = (row) => row.profile === name && row.cells.some((cell) => cell && cell.verdict !== "unsupported");
+  const programs = Object.keys(data.programs).filter((stack) => rows.some((row) => row.stack === stack && has(row)));
   return [
     h("p", { class: "story" }, found.description || "A setting of whoever ran this."),
     part("Its numbers", given.length ? h("ul", {}, given.map(([key, value]) => h("li", {}, `${key} = ${value}`))) : h("p", {}, "None: nothing is set.")),
