@@ -109,7 +109,8 @@ def test_a_setting_is_explained_and_opens(tab: Tab, published: Path) -> None:
     page.keyboard.press("Escape")
     assert page.evaluate("location.hash") == "#path=gcp-vpc"
     page.goto(f"{published.absolute().as_uri()}#setting=retry")
-    expect(dialog.get_by_role("link")).to_have_text(["python-kubernetes", "python-kubernetes-asyncio", "python-urllib3"])
+    have = ["python-kubernetes", "python-kubernetes-asyncio", "python-urllib3"]
+    expect(dialog.get_by_role("link")).to_have_text(have)
     page.goto(f"{published.absolute().as_uri()}#setting=constructor")
     expect(dialog).to_be_hidden()
 
