@@ -179,7 +179,7 @@ def _read_clients(folders: Iterable[pathlib.Path], profiles: Iterable[str]) -> d
             for profile in stack.profiles:
                 _check_reference(file, f"stack[{number}].profiles", "profile", profile, profiles)
             _check_unique(found, "stack", stack.name, file, f"stack[{number}].name")
-            stacks[stack.name] = FoundStack(stack=stack, build=client.build, folder=folder.resolve())
+            stacks[stack.name] = FoundStack(stack=stack, build=client.build_of(stack), folder=folder.resolve())
     return stacks
 
 
