@@ -222,4 +222,5 @@ want_for_control_plane
 need_cache
 venv_is_ready || make_venv
 tell_uv
-"$venv/bin/watcher" build
+# Those of other languages need their compilers, and minutes: `make clients`.
+"$venv/bin/watcher" build --kind python

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from watcher.catalog import Catalog
-from watcher.programs import environment
+from watcher.programs import environments
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def command() -> Callable[..., list[str]]:
 
     def arguments(name: str, folder: Path | None = None) -> list[str]:
         this = found[name]
-        built = environment.build(this.folder, this.build)
+        built = environments.build(this.folder, this.build)
         return [part.format(environment=built, folder=folder or this.folder) for part in this.stack.command]
 
     return arguments

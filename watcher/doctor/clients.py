@@ -12,11 +12,11 @@ def environments() -> Check:
     """Never an error: a broken manifest is what a doctor should say, not die of."""
     # Late, so that the lab can be examined where the catalog is what is broken.
     from watcher.catalog import Catalog
-    from watcher.programs import environment
+    from watcher.programs import environments
 
     try:
         folders = {found.folder: found.build for found in Catalog.load().stacks.values()}
-        missing = sorted(folder.name for folder, build in folders.items() if not environment.is_built(folder, build))
+        missing = sorted(folder.name for folder, build in folders.items() if not environments.is_built(folder, build))
     except WatcherError as error:
         return Check(_NAME, False, error.message, error.advice, required=False)
     if missing:
