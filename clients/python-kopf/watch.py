@@ -102,9 +102,10 @@ def main():
             setattr(settings.watching, key, value)
 
     @kopf.on.event("", "v1", "configmaps")
-    def observed(type, body, **_):  # noqa: A002 - kopf names the argument
+    def observed(type, body, **_):
         if type != "DELETED":
-            emit("observed", nonce=body.get("data", {}).get("nonce", ""), resourceVersion=body["metadata"]["resourceVersion"])
+            nonce = body.get("data", {}).get("nonce", "")
+            emit("observed", nonce=nonce, resourceVersion=body["metadata"]["resourceVersion"])
 
     runtime = f"{platform.python_implementation()} {platform.python_version()}, {ssl.OPENSSL_VERSION}"
     library = {"library": "kopf", "version": version("kopf")}

@@ -18,7 +18,7 @@ from lightkube.config.client_adapter import verify_cluster
 from lightkube.resources.core_v1 import ConfigMap
 
 KEEPALIVE_PROFILES = {"tcp-keepalive-os", "tcp-keepalive", "tcp-user-timeout"}
-# Without read-timeout and bookmarks: a watch has no read timeout whatever the client's timeout is, and no such parameter.
+# Without read-timeout and bookmarks: a watch has no read timeout, whatever the client's, and no such parameter.
 PROFILES = {"default", "retry", "watch-timeout"} | KEEPALIVE_PROFILES
 
 
