@@ -210,6 +210,8 @@ class Stack(Value):
     profiles: tuple[Name, ...] = Field(min_length=1)
     """Profiles it can do; any other must end with status 127."""
     timers: tuple[Timer, ...] = ()
+    http2: bool = False
+    """It offers HTTP/2 to the server, so that a real one speaks that with it."""
 
     @field_validator("command")
     @classmethod

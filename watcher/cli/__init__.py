@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from watcher.cli import building, judging, listing, machine, publishing, running
+from watcher.cli import building, judging, listing, machine, probing, publishing, running
 from watcher.cli.output import print_error
 from watcher.errors import WatcherError
 
@@ -80,6 +80,7 @@ app.command("list", epilog=listing.EPILOG)(listing.list_)
 app.command("judge", epilog=judging.JUDGE_EPILOG)(judging.judge)
 app.command("diff", epilog=judging.DIFF_EPILOG)(judging.diff)
 app.command("publish", epilog=publishing.EPILOG)(publishing.publish)
+app.command("probe", epilog=probing.EPILOG)(probing.probe)
 app.command("build", epilog=building.EPILOG)(building.build)
 app.command("doctor", epilog=machine.DOCTOR_EPILOG)(machine.doctor)
 

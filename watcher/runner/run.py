@@ -105,6 +105,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             not_built=not_built,
             cells=None if options.cells is None else [part.strip() for part in options.cells.split(",")],
             server_scales=control_plane is None,
+            server_http2=control_plane is not None,
             missing_balancers=kube_proxy.missing(control_plane),
             scale=options.scale,
             repeat=options.repeat,
@@ -222,7 +223,7 @@ def _build(stacks: Sequence[FoundStack], console: Console) -> dict[str, str]:
 
 def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:
     launches = {}
-    for name in {cell.id.stack for cell in cells if cell.control is None}:
+    for name in {cell.id.stack for cell in cells if cell.control is None and cell.skip is None}:
         if name not in catalog.stacks:
             raise UsageError(
                 f"stack {name!r} of this run is not in the catalog any more",
