@@ -13,7 +13,7 @@ from watcher.errors import UsageError, WatcherError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from watcher.catalog import FoundStack
+    from watcher.catalog import Catalog, FoundStack
     from watcher.probe.findings import ProbeReport, ProfileReport
 
 EPILOG = """
@@ -51,13 +51,11 @@ def probe(
     """
     import asyncio
 
-    from watcher.catalog import Catalog
     from watcher.probe.probing import Candidate
     from watcher.probe.probing import probe as run
 
     catalog, found = _find(clients)
     chosen = {name: catalog.profiles[name] for name in catalog.select_profiles(profiles)}
-    assert isinstance(catalog, Catalog)
     out = console(stderr=True)
     candidates = [Candidate(each.stack, _command(each)) for each in _built(found, out)]
     trials = len(candidates) * (len(chosen) + 1)
@@ -85,7 +83,7 @@ def probe(
     raise typer.Exit(0 if report.ok else 1)
 
 
-def _find(clients: list[str]) -> tuple[object, list[FoundStack]]:
+def _find(clients: list[str]) -> tuple[Catalog, list[FoundStack]]:
     """The stacks in these folders and of these names, in the order asked for."""
     from watcher.catalog import MANIFEST, Catalog
 

@@ -241,7 +241,6 @@ class _Prober:
         namespace: str,
         address: str | None = None,
     ) -> AsyncIterator[Trial]:
-        folder.mkdir(parents=True, exist_ok=True)
         kubeconfig = self._target.kubeconfig(folder, address)
         variables = contract.environment(settings, profile, str(kubeconfig), namespace, TRIGGER)
         async with Trial.start(candidate.command, variables, folder) as trial:

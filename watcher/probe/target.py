@@ -50,7 +50,8 @@ class Target:
         return nonce
 
     def kubeconfig(self, folder: Path, address: str | None = None) -> Path:
-        """A file in ``folder``, as the lab writes it: JSON, the authority in a file beside it."""
+        """A file in ``folder``, which is made, as the lab writes it: JSON, the authority in a file beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
         authority = folder / "ca.crt"
         authority.write_text(self._server.ca_pem)
         cluster = {"server": f"https://{address or self._address}", "certificate-authority": str(authority)}
