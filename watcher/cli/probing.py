@@ -134,7 +134,8 @@ def _print(report: ProbeReport, out: Console) -> None:
     for stack in report.stacks:
         mark, style = ("ok", "green") if stack.ok else ("FAILED", "bold red")
         runtime = f" ({stack.runtime})" if stack.runtime else ""
-        out.print(Text.assemble((mark, style), f"  {stack.stack}: {stack.library} {stack.version}{runtime}"))
+        title = Text.assemble((mark, style), f"  {stack.stack}: {stack.library} {stack.version}{runtime}")
+        out.print(title, soft_wrap=True)
         for profile in stack.profiles:
             for finding in profile.findings:
                 if not finding.ok or finding.note:

@@ -16,6 +16,7 @@ from watcher.records import Program
 
 _INHERITED = ("PATH", "LANG", "LC_ALL")
 _ERROR_CHARACTERS = 600
+_PAUSE_SECONDS = 0.05
 
 
 class Trial:
@@ -87,10 +88,18 @@ class Trial:
         return True
 
     async def terminate(self) -> float | None:
-        """SIGTERM to the program, as the lab sends it; how long it took to end, None when it did not."""
+        """SIGTERM to the program, as the lab sends it; how long it and all it started took to end, None when it
+        did not."""
         began = time.monotonic()
         self._process.terminate()
-        return time.monotonic() - began if await self.ends(STOP_SECONDS) else None
+        if not await self.ends(STOP_SECONDS):
+            return None
+        took = time.monotonic() - began
+        # Its last child may be on its way out.
+        while took < STOP_SECONDS and await asyncio.to_thread(self.left_behind):
+            await asyncio.sleep(_PAUSE_SECONDS)
+            took = time.monotonic() - began
+        return took
 
     def left_behind(self) -> list[str]:
         """What is still there of the program's session, by name; only Linux tells."""
