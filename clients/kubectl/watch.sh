@@ -22,9 +22,10 @@ esac
 # The whole group, since kubectl would go on alone.
 trap 'trap "" TERM; kill 0; wait; exit 0' TERM
 
-# It prints the ConfigMap as it is, then again at each change. The last line tells the reader how it ended.
+# It prints the ConfigMap as it is, then again at each change; asked for by its name alone it would swallow a change
+# between the two. The last line tells the reader how it ended.
 get() {
-    kubectl get configmap "$WATCHER_NAME" --namespace "$WATCHER_NAMESPACE" --watch \
+    kubectl get configmaps --field-selector "metadata.name=$WATCHER_NAME" --namespace "$WATCHER_NAMESPACE" --watch \
         --output 'jsonpath={.metadata.resourceVersion} {.data.nonce}{"\n"}'
     echo "ended $?"
 }

@@ -96,7 +96,7 @@ class Trial:
             return None
         took = time.monotonic() - began
         # Its last child may be on its way out.
-        while took < STOP_SECONDS and await asyncio.to_thread(self.left_behind):
+        while took < STOP_SECONDS and self.left_behind():
             await asyncio.sleep(_PAUSE_SECONDS)
             took = time.monotonic() - began
         return took
