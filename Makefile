@@ -5,6 +5,8 @@
 bin := .venv/bin
 # More arguments for `watcher run`: make matrix ARGS='--stacks python-urllib3'
 ARGS ?=
+# Of `make matrix`: those that need no compiler. All: make matrix STACKS='*'
+STACKS ?= python-*
 # What `make results` runs and publishes: the seven scenarios of the README for every stack and profile, and for the
 # official Python client what the API server's own keepalive does.
 comma := ,
@@ -21,8 +23,8 @@ setup: ## system tools, .venv with the watcher command, the environments of the 
 	@tools/setup.sh
 
 # The seven scenarios of the README with the profiles that tell the most. `watcher run` alone is everything, in true time.
-matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (ARGS='…' adds arguments)
-	$(bin)/watcher run --scale 12 --profiles default,tcp-keepalive,read-timeout \
+matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (STACKS='*' is every language; ARGS='…' adds arguments)
+	$(bin)/watcher run --scale 12 --stacks '$(STACKS)' --profiles default,tcp-keepalive,read-timeout \
 		--scenarios $(SCENARIOS) $(ARGS)
 
 results: control-plane ## run in true time, on the real control plane, each cell twice, and publish it under results/ (RESULTS_CELLS='…' chooses)

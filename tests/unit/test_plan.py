@@ -199,11 +199,11 @@ def test_http2_needs_a_server_that_speaks_it(server: bool) -> None:
     }
     assert skips["plain"] is None
     if server:
-        assert skips["mine"] is None
+        assert skips["a-stack"] is None
     else:
-        assert skips["mine"] is not None
-        assert skips["mine"].verdict is Verdict.INVALID
-        assert skips["mine"].reason.startswith("needs the real control plane")
+        assert skips["a-stack"] is not None
+        assert skips["a-stack"].verdict is Verdict.INVALID
+        assert skips["a-stack"].reason.startswith("needs the real control plane")
 
 
 KUBE_PROXY = [CATALOG.scenarios[f"{name}-kube-proxy-nftables"] for name in ("control", "blackhole")]

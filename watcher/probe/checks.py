@@ -12,6 +12,8 @@ from watcher.records import Program, Socket
 
 OWN_KEEPALIVE = "TCP keepalive"
 """The name in a manifest of a keepalive that the library sets by itself."""
+MEMORY_SLACK = 1.25
+"""A manifest's memory may be as much too small before it is worth a note."""
 SYSTEM = "system"
 """A manifest's version where the library is the machine's own."""
 
@@ -103,6 +105,12 @@ def quiet(stack: Stack, profile: str, quiet_seconds: float, survived: bool, seco
         ok=False,
         said=f"after {seconds:.1f} s {how}. Where the library itself does so, its manifest names the timer",
     )
+
+
+def memory(stack: Stack, mib: float) -> Finding:
+    """Runs are filled by what manifests say: more than that, and a machine swaps."""
+    said = f"{mib:.0f} MiB, the manifest says {stack.memory_mib}"
+    return Finding(check="its memory", ok=True, said=said, note=mib > MEMORY_SLACK * stack.memory_mib)
 
 
 def end(seconds: float | None, status: int | None, left: list[str], how: str, *, when: str) -> Finding:

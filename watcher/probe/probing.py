@@ -182,6 +182,8 @@ class _Prober:
                 if trial.violation is not None:
                     findings.append(_seen(trial, "its lines are those of the contract", ""))
                 if trial.status is None:
+                    if sys.platform == "linux" and (mib := await asyncio.to_thread(sockets.memory_mib, trial.pid)):
+                        findings.append(checks.memory(stack, mib))
                     findings.append(await _end(trial, when="with status 0 within 3 s"))
                 return findings, said
         finally:
