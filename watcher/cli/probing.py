@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from watcher.catalog import Catalog, FoundStack
+    from watcher.model import Profile
     from watcher.probe.findings import ProbeReport, ProfileReport
+    from watcher.probe.probing import Candidate
+
+
+class ControlPlaneChoice(StrEnum):
+    EMBEDDED = "embedded"
+    KUBERNETES = "kubernetes"
+
 
 EPILOG = """
 **Examples**
@@ -40,14 +49,18 @@ def probe(
     quiet: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long nothing happens, which a watch must survive.")
     ] = 150.0,
+    control_plane: Annotated[
+        ControlPlaneChoice,
+        typer.Option(help="embedded: HTTP/1.1, no root. kubernetes: the real one, in the lab's sandbox, with HTTP/2."),
+    ] = ControlPlaneChoice.EMBEDDED,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Hold client programs to their contract (clients/CONTRACT.md), whoever wrote them.
 
     Each stack runs in every profile against a control plane on this machine: over HTTP/1.1, without the lab, without
-    root. A profile that no program can know must be refused; the others must say what they set, have it on their
-    sockets, see the trigger and nothing else, survive a quiet time, and end when they are told to. Where a library's
-    own timer ends a quiet watch, the manifest must name it, and the report repeats it.
+    root; or against the real one. A profile that no program can know must be refused; the others must say what they
+    set, have it on their sockets, see the trigger and nothing else, survive a quiet time, and end when they are told
+    to. Where a library's own timer ends a quiet watch, the manifest must name it, and the report repeats it.
     """
     import asyncio
 
@@ -67,7 +80,10 @@ def probe(
         if not report.ok:
             out.print(f"[{len(done)}/{trials}] {stack}/{report.profile}: not as the contract says", soft_wrap=True)
 
-    report = asyncio.run(run(candidates, chosen, quiet_seconds=quiet, on_report=show))
+    if control_plane is ControlPlaneChoice.KUBERNETES:
+        report = _on_kubernetes(candidates, chosen, quiet)
+    else:
+        report = asyncio.run(run(candidates, chosen, quiet_seconds=quiet, on_report=show))
     if as_json:
         stacks = [
             {
@@ -81,6 +97,16 @@ def probe(
     else:
         _print(report, console())
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _on_kubernetes(candidates: list[Candidate], profiles: dict[str, Profile], quiet: float) -> ProbeReport:
+    from watcher.lab.control_plane import binaries
+    from watcher.probe.inside import probe_inside
+    from watcher.programs import environments
+
+    found = binaries.find("kubernetes", environments.cache_folder())
+    assert found is not None
+    return probe_inside(candidates, profiles, quiet, found)
 
 
 def _find(clients: list[str]) -> tuple[Catalog, list[FoundStack]]:

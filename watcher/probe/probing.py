@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -15,11 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from watcher.lab import sockets
 from watcher.model import Profile, Settings, Stack
 from watcher.probe import checks
 from watcher.probe.findings import Finding, ProbeReport, ProfileReport, StackReport
-from watcher.probe.target import ANOTHER, TRIGGER, Target
+from watcher.probe.target import ANOTHER, TRIGGER, EmbeddedTarget, Target
 from watcher.probe.trial import Trial
 from watcher.programs import contract
 
@@ -48,34 +46,40 @@ async def probe(
     profiles: Mapping[str, Profile],
     *,
     quiet_seconds: float = QUIET_SECONDS,
+    target: Target | None = None,
     on_report: OnReport = lambda _stack, _report: None,
 ) -> ProbeReport:
-    """``profiles`` are all that there are; those that a manifest does not name must be refused."""
+    """``profiles`` are all that there are; those that a manifest does not name must be refused. Without a target it is
+    the embedded control plane.
+    """
+    if target is None:
+        async with EmbeddedTarget.start() as embedded:
+            return await probe(candidates, profiles, quiet_seconds=quiet_seconds, target=embedded, on_report=on_report)
     room = _Room(candidates)
-    with tempfile.TemporaryDirectory(prefix="watcher-probe-") as folder:
-        async with Target.start() as target, _silence() as silent:
-            prober = _Prober(target, silent, Path(folder), room, quiet_seconds)
+    with tempfile.TemporaryDirectory(prefix="watcher-probe-") as folder, target.listen() as silence:
+        host, port = silence.getsockname()
+        prober = _Prober(target, f"{host}:{port}", Path(folder), room, quiet_seconds)
 
-            async def one(candidate: Candidate, profile: Profile | None) -> tuple[ProfileReport, Sequence[str | None]]:
-                report, said = await prober.profile(candidate, profile)
-                on_report(candidate.stack.name, report)
-                return report, said
+        async def one(candidate: Candidate, profile: Profile | None) -> tuple[ProfileReport, Sequence[str | None]]:
+            report, said = await prober.profile(candidate, profile)
+            on_report(candidate.stack.name, report)
+            return report, said
 
-            async def stack(candidate: Candidate) -> StackReport:
-                results = await asyncio.gather(*(one(candidate, profile) for profile in (None, *profiles.values())))
-                said = next((words for _, words in results if words[0] is not None), (None, None))
-                return StackReport(
-                    stack=candidate.stack.name,
-                    library=candidate.stack.library,
-                    version=said[0] or candidate.stack.version,
-                    runtime=said[1],
-                    profiles=tuple(report for report, _ in results),
-                )
+        async def stack(candidate: Candidate) -> StackReport:
+            results = await asyncio.gather(*(one(candidate, profile) for profile in (None, *profiles.values())))
+            said = next((words for _, words in results if words[0] is not None), (None, None))
+            return StackReport(
+                stack=candidate.stack.name,
+                library=candidate.stack.library,
+                version=said[0] or candidate.stack.version,
+                runtime=said[1],
+                profiles=tuple(report for report, _ in results),
+            )
 
-            reports = await asyncio.gather(*(stack(candidate) for candidate in candidates))
+        reports = await asyncio.gather(*(stack(candidate) for candidate in candidates))
     return ProbeReport(
         contract_version=contract.CONTRACT_VERSION,
-        control_plane="embedded, HTTP/1.1, on loopback",
+        control_plane=target.control_plane,
         quiet_seconds=quiet_seconds,
         stacks=tuple(reports),
     )
@@ -140,7 +144,8 @@ class _Prober:
         self, candidate: Candidate, name: str, profile: Profile | None, folder: Path, start: asyncio.Semaphore
     ) -> Finding:
         settings = profile.settings if profile is not None else Settings()
-        async with start, self._run(candidate, name, settings, folder, self._target.make_namespace()) as trial:
+        namespace = await self._target.make_namespace()
+        async with start, self._run(candidate, name, settings, folder, namespace) as trial:
             await trial.until(lambda: bool(trial.records), PATIENCE_SECONDS)
             if not trial.records and trial.violation is None:
                 await trial.ends(PATIENCE_SECONDS)
@@ -153,7 +158,7 @@ class _Prober:
     ) -> tuple[list[Finding], tuple[str | None, str | None]]:
         """From its start over a quiet time to its end; findings so far where it goes no further."""
         stack, findings = candidate.stack, list[Finding]()
-        namespace = self._target.make_namespace()
+        namespace = await self._target.make_namespace()
         await start.acquire()
         try:
             async with self._run(candidate, profile.name, profile.settings, folder, namespace) as trial:
@@ -171,7 +176,9 @@ class _Prober:
                     seen = f"no {' and no '.join(lacks)} within {PATIENCE_SECONDS:g} s" if trial.status is None else ""
                     findings.append(_seen(trial, "it starts, watches and sees the trigger as it is", seen))
                     return findings, said
-                if sys.platform == "linux":
+                if sys.platform == "linux":  # only its kernel tells
+                    from watcher.lab import sockets
+
                     found = await asyncio.to_thread(sockets.of_process, trial.pid)
                     established = tuple(one for one in found if one.state == "ESTABLISHED")
                     findings.append(checks.sockets(stack, profile.name, profile.settings, established))
@@ -182,8 +189,11 @@ class _Prober:
                 if trial.violation is not None:
                     findings.append(_seen(trial, "its lines are those of the contract", ""))
                 if trial.status is None:
-                    if sys.platform == "linux" and (mib := await asyncio.to_thread(sockets.memory_mib, trial.pid)):
-                        findings.append(checks.memory(stack, mib))
+                    if sys.platform == "linux":
+                        from watcher.lab import sockets
+
+                        if mib := await asyncio.to_thread(sockets.memory_mib, trial.pid):
+                            findings.append(checks.memory(stack, mib))
                     findings.append(await _end(trial, when="with status 0 within 3 s"))
                 return findings, said
         finally:
@@ -191,9 +201,9 @@ class _Prober:
 
     async def _touches(self, trial: Trial, namespace: str) -> list[Finding]:
         """One of another ConfigMap, which is none of the program's business, then one of the trigger."""
-        other = self._target.touch(namespace, ANOTHER)
+        other = await self._target.touch(namespace, ANOTHER)
         await asyncio.sleep(LEAD_SECONDS)
-        nonce = self._target.touch(namespace)
+        nonce = await self._target.touch(namespace)
         began = time.monotonic()
         seen = await trial.until(lambda: nonce in trial.nonces(), DEADLINE_SECONDS)
         took = time.monotonic() - began
@@ -213,7 +223,7 @@ class _Prober:
         seconds, how = time.monotonic() - began, trial.how_it_ended()
         survived = False
         if not ended:
-            nonce = self._target.touch(namespace)
+            nonce = await self._target.touch(namespace)
             survived = await trial.until(lambda: nonce in trial.nonces(), DEADLINE_SECONDS)
             how = f"it did not observe a touch within {DEADLINE_SECONDS:g} s"
         return checks.quiet(stack, profile, self._quiet_seconds, survived, seconds, how)
@@ -223,7 +233,7 @@ class _Prober:
     ) -> Finding:
         """Connected to somebody who never says a word."""
         when = "while a server does not answer"
-        namespace = self._target.make_namespace()
+        namespace = await self._target.make_namespace()
         async with (
             start,
             self._run(candidate, profile.name, profile.settings, folder, namespace, self._silent) as trial,
@@ -243,9 +253,9 @@ class _Prober:
         namespace: str,
         address: str | None = None,
     ) -> AsyncIterator[Trial]:
-        kubeconfig = self._target.kubeconfig(folder, address)
+        kubeconfig = self._target.kubeconfig(namespace, folder, address)
         variables = contract.environment(settings, profile, str(kubeconfig), namespace, TRIGGER)
-        async with Trial.start(candidate.command, variables, folder) as trial:
+        async with Trial.start(candidate.command, variables, folder, self._target.network) as trial:
             yield trial
 
 
@@ -260,15 +270,6 @@ async def _end(trial: Trial, *, when: str) -> Finding:
     seconds = await trial.terminate()
     left = await asyncio.to_thread(trial.left_behind)
     return checks.end(seconds, trial.status, left, trial.how_it_ended(), when=when)
-
-
-@asynccontextmanager
-async def _silence() -> AsyncIterator[str]:
-    """An address that takes connections and never says anything."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(1024)
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 def _available_mib() -> float:

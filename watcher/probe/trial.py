@@ -36,7 +36,9 @@ class Trial:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, arguments: Sequence[str], variables: Mapping[str, str], folder: Path) -> AsyncIterator[Trial]:
+    async def start(
+        cls, arguments: Sequence[str], variables: Mapping[str, str], folder: Path, network: Path | None = None
+    ) -> AsyncIterator[Trial]:
         """Starts it as the lab does. Nothing of it is left after the block. Raises OSError where it does not start."""
         environment = {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
@@ -44,7 +46,7 @@ class Trial:
             "TMPDIR": str(folder),
             **variables,
         }
-        process = await Process.spawn(Command(arguments, environment, folder), limit=contract.MAX_LINE_BYTES)
+        process = await Process.spawn(Command(arguments, environment, folder, network), limit=contract.MAX_LINE_BYTES)
         trial = cls(process, folder)
         reading = asyncio.create_task(trial._read())
         try:
