@@ -212,6 +212,8 @@ class Stack(Value):
     timers: tuple[Timer, ...] = ()
     http2: bool = False
     """It offers HTTP/2 to the server, so that a real one speaks that with it."""
+    websocket: bool = False
+    """It watches over a WebSocket, where the server has that."""
 
     @field_validator("command")
     @classmethod

@@ -11,13 +11,21 @@ import pytest
 
 from tests.contract.running import PATIENCE_SECONDS, SETTINGS, Cluster, Relay, running
 from watcher.catalog import Catalog
+from watcher.errors import LabUnavailable
+from watcher.lab.control_plane import haproxy
+from watcher.lab.control_plane.binaries import find
 from watcher.model import Profile
+from watcher.probe.findings import ProbeReport
+from watcher.probe.inside import probe_inside
 from watcher.probe.probing import Candidate, probe
+from watcher.programs.environments import cache_folder
 
 QUIET_SECONDS = 1.0
 """`watcher probe` waits for 150 s; a library that ends its watch in between is what the scenario `control` is for."""
 CATALOG = Catalog.load()
 STACKS = {name: found.stack for name, found in CATALOG.stacks.items()}
+PLAIN = {name: stack for name, stack in STACKS.items() if not stack.websocket}
+"""Those that the embedded control plane can serve."""
 Command = Callable[..., list[str]]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at sockets through Linux's /proc")
@@ -29,7 +37,10 @@ def candidate(stack: str, command: Command, folder: Path | None = None) -> Candi
 
 async def broken(candidate: Candidate, profiles: Mapping[str, Profile]) -> list[str]:
     """Every sentence of the contract that the program does not keep."""
-    report = await probe([candidate], profiles, quiet_seconds=QUIET_SECONDS)
+    return wrong(await probe([candidate], profiles, quiet_seconds=QUIET_SECONDS))
+
+
+def wrong(report: ProbeReport) -> list[str]:
     return [
         f"{each.profile}: {finding.check}: {finding.said}"
         for stack in report.stacks
@@ -39,12 +50,26 @@ async def broken(candidate: Candidate, profiles: Mapping[str, Profile]) -> list[
     ]
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", PLAIN)
 async def test_it_keeps_the_contract(stack: str, command: Command) -> None:
     """What a matrix says of a profile is worth nothing if the program did not set what the profile asks for, sees what
     is not its own, or runs on as if nothing were when it is asked for what it cannot do.
     """
     assert await broken(candidate(stack, command), CATALOG.profiles) == []
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(400)  # JVMs, sixty of them
+def test_those_of_websockets_keep_the_contract_on_the_real_control_plane(command: Command) -> None:
+    """The same for those that the embedded one refuses."""
+    try:
+        binaries = find("kubernetes", cache_folder())
+        haproxy.binary()
+    except LabUnavailable as missing:
+        pytest.skip(str(missing))
+    assert binaries is not None
+    candidates = [candidate(stack, command) for stack in STACKS if stack not in PLAIN]
+    assert wrong(probe_inside(candidates, CATALOG.profiles, QUIET_SECONDS, binaries)) == []
 
 
 async def all_of(checks: Iterable[tuple[str, Awaitable[None]]]) -> None:
@@ -90,7 +115,7 @@ async def check_end(
         assert program.violations == []
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", PLAIN)
 @pytest.mark.parametrize("cut", [False, True], ids=["last-chunk", "fin"])
 async def test_a_stream_that_ends(stack: str, cut: bool, command: Command, tmp_path: Path) -> None:
     """Watches end in two ways: as HTTP ends a response, and by the mere end of the connection. A program that does

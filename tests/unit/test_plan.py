@@ -189,12 +189,13 @@ def test_what_the_real_servers_timers_decide_is_not_scaled() -> None:
 
 
 @pytest.mark.parametrize("server", [True, False])
-def test_http2_needs_a_server_that_speaks_it(server: bool) -> None:
+@pytest.mark.parametrize("speaks", ["http2", "websocket"])
+def test_http2_and_websocket_need_a_server_that_speaks_them(speaks: str, server: bool) -> None:
     """A client of HTTP/2 that was measured over HTTP/1.1 would get a verdict on what its users do not run."""
-    stacks = [stack(http2=True), stack(name="plain")]
+    stacks = [stack(**{speaks: True}), stack(name="plain")]
     skips = {
         cell.id.stack: cell.skip
-        for cell in plan.make(choice(stacks=stacks, server_http2=server))
+        for cell in plan.make(choice(stacks=stacks, real_server=server))
         if cell.control is None and cell.id.profile == "default"
     }
     assert skips["plain"] is None

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from watcher.catalog import Catalog, FoundStack
-    from watcher.model import Profile
+    from watcher.model import Profile, Stack
     from watcher.probe.findings import ProbeReport, ProfileReport
     from watcher.probe.probing import Candidate
 
 
 class ControlPlaneChoice(StrEnum):
+    AUTO = "auto"
     EMBEDDED = "embedded"
     KUBERNETES = "kubernetes"
 
@@ -51,8 +52,11 @@ def probe(
     ] = 150.0,
     control_plane: Annotated[
         ControlPlaneChoice,
-        typer.Option(help="embedded: HTTP/1.1, no root. kubernetes: the real one, in the lab's sandbox, with HTTP/2."),
-    ] = ControlPlaneChoice.EMBEDDED,
+        typer.Option(
+            help="embedded: HTTP/1.1, no root. kubernetes: the real one, in the lab's sandbox, with HTTP/2. auto: the "
+            "real one for those that watch over a WebSocket."
+        ),
+    ] = ControlPlaneChoice.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Hold client programs to their contract (clients/CONTRACT.md), whoever wrote them.
@@ -80,10 +84,17 @@ def probe(
         if not report.ok:
             out.print(f"[{len(done)}/{trials}] {stack}/{report.profile}: not as the contract says", soft_wrap=True)
 
-    if control_plane is ControlPlaneChoice.KUBERNETES:
-        report = _on_kubernetes(candidates, chosen, quiet)
-    else:
-        report = asyncio.run(run(candidates, chosen, quiet_seconds=quiet, on_report=show))
+    real = [each for each in candidates if _needs_real(each.stack, control_plane)]
+    others = [each for each in candidates if each not in real]
+    reports = [_on_kubernetes(real, chosen, quiet)] if real else []
+    if others:
+        reports.append(asyncio.run(run(others, chosen, quiet_seconds=quiet, on_report=show)))
+    report = reports[0].model_copy(
+        update={
+            "control_plane": "; ".join(each.control_plane for each in reports),
+            "stacks": tuple(stack for each in reports for stack in each.stacks),
+        }
+    )
     if as_json:
         stacks = [
             {
@@ -97,6 +108,10 @@ def probe(
     else:
         _print(report, console())
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _needs_real(stack: Stack, choice: ControlPlaneChoice) -> bool:
+    return choice is ControlPlaneChoice.KUBERNETES or (choice is ControlPlaneChoice.AUTO and stack.websocket)
 
 
 def _on_kubernetes(candidates: list[Candidate], profiles: dict[str, Profile], quiet: float) -> ProbeReport:

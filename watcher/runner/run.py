@@ -105,7 +105,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             not_built=not_built,
             cells=None if options.cells is None else [part.strip() for part in options.cells.split(",")],
             server_scales=control_plane is None,
-            server_http2=control_plane is not None,
+            real_server=control_plane is not None,
             missing_balancers=kube_proxy.missing(control_plane),
             scale=options.scale,
             repeat=options.repeat,
