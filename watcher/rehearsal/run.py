@@ -23,6 +23,7 @@ from watcher.lab import sandbox
 from watcher.lab.control_plane import binaries
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.programs import environments
+from watcher.programs.environments.work import CACHE_VARIABLE
 from watcher.rehearsal.options import RehearsalOptions, chosen_paths, path_order
 from watcher.rehearsal.order import SAID, Broken, ClusterOrder, Ended, Said
 from watcher.rehearsal.progress import words
