@@ -182,7 +182,8 @@ def hostile_page() -> str:
     )
     results = results.model_copy(update={"stacks": {"a": stack}, "scenarios": {**results.scenarios, "idle": scenario}})
     around = Surroundings(
-        programs={"a": Program(MARKUP, MARKUP, MARKUP, f"javascript:alert(1) {MARKUP}")},
+        programs={"a": Program(MARKUP, (MARKUP,), f"javascript:alert(1) {MARKUP}")},
+        sources={MARKUP: MARKUP},
         profiles={"default": MARKUP},
         variables={"a/default/idle": MARKUP},
         paths={"direct": MARKUP},

@@ -28,7 +28,9 @@ def serious(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("address", ["", "#cell=python-kubernetes@37.0.2/default/gcp-vpc", "#verdict=stuck"])
+@pytest.mark.parametrize(
+    "address", ["", "#cell=python-kubernetes@37.0.2/default/gcp-vpc", "#verdict=stuck", "#setting=tcp-keepalive"]
+)
 def test_nothing_serious(tabs: Callable[..., Tab], published: Path, scheme: str, address: str) -> None:
     """Somebody with a screen reader, or with low vision, cannot use the page."""
     tab = tabs(color_scheme=scheme, viewport=browser.DESKTOP)

@@ -114,7 +114,7 @@ def test_program_settings_and_command(tab: Tab, published: Path) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("environment of the program")).to_contain_text("WATCHER_KEEPALIVE_IDLE=30")
     program = (Path(__file__).parents[2] / "clients/python-kubernetes/watch.py").read_text()
-    assert dialog.get_by_label("program of python-kubernetes", exact=True).text_content() == program
+    assert dialog.get_by_label("clients/python-kubernetes/watch.py", exact=True).text_content() == program
     command = shlex.split(dialog.get_by_label("command", exact=True).inner_text())
     assert command[:2] == ["watcher", "run"]
     assert "python-kubernetes/tcp-keepalive/gcp-vpc" in command
@@ -162,7 +162,7 @@ def test_program_of_a_row(tab: Tab, published: Path) -> None:
     expect(links.nth(1)).to_have_attribute("href", re.compile("^https://"))
     links.first.click()
     expect(page.get_by_role("dialog")).to_contain_text("urllib3 2.8.0")
-    expect(page.get_by_label("program of python-urllib3", exact=True)).to_be_visible()
+    expect(page.get_by_label("clients/python-urllib3/watch.py", exact=True)).to_be_visible()
 
 
 def test_every_cell_opens(tab: Tab, published: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def test_first_screen_answers(tab: Tab, published: Path, keep: Keep) -> None:
     page = tab.open(published)
     keep(tab, "first-screen")
     below = browser.DESKTOP["height"]
-    for text in ("What is tested", "PASS with restarts", "fail silently", "gcp-vpc", "cured by any one"):
+    answers = ("What is tested", "So far", "PASS with restarts", "= fails silently", "gcp-vpc", "each one alone cures")
+    for text in answers:
         box = page.get_by_text(text).first.bounding_box()
         assert box is not None, text
         assert box["y"] + box["height"] < below, text
@@ -48,9 +50,86 @@ def test_first_screen_answers(tab: Tab, published: Path, keep: Keep) -> None:
     )
     assert amber == legend
     row = page.locator(".short tbody tr", has_text="gcp-vpc")
-    expect(row).to_contain_text("fail silently")
+    expect(row).to_contain_text("stuck = fails silently")
     expect(row).to_contain_text("python-kubernetes")
     expect(row).to_contain_text("tcp-keepalive")
+
+
+def test_first_screen_is_legible_and_shows_the_matrix(tab: Tab, published: Path) -> None:
+    """The picture that is shared has captions that nobody can read, or a legend and no matrix."""
+    page = tab.open(published)
+    small = page.evaluate(
+        "() => [...document.querySelectorAll('header *, main *')].filter(each => each.checkVisibility()"
+        " && [...each.childNodes].some(child => child.nodeType === 3 && child.textContent.trim())"
+        " && parseFloat(getComputedStyle(each).fontSize) < 12).map(each => each.outerHTML.slice(0, 80))"
+    )
+    assert small == []
+    first = page.locator("tbody[data-stack=python-kubernetes] tr[data-profile]")
+    bottoms = [box["y"] + box["height"] for line in first.all() if (box := line.bounding_box()) is not None]
+    assert sum(bottom <= browser.DESKTOP["height"] for bottom in bottoms) >= 8
+
+
+def test_legend_and_summary_use_the_same_words(tab: Tab, published: Path) -> None:
+    """Red is FAIL here, stuck there and deaf elsewhere, and the reader takes them for three things."""
+    page = tab.open(published)
+    legend = {text.rsplit(" ", 1)[0] for text in page.locator(".verdicts button").all_inner_texts()}
+    tags = set(page.locator(".short td:nth-child(2) .tag").all_inner_texts())
+    assert {"✗ stuck = fails silently", "! died = fails loudly", "✓ ok = sees it"} == tags
+    assert tags < legend
+    assert "deaf" not in page.locator("header, .legend, .short").all_inner_texts()[-1]
+
+
+def test_summary_tells_late_from_never_and_names_who_is_cured(tab: Tab, published: Path) -> None:
+    """A chip says "in 1 of 4", and leaves open which one, and whether the other three ever recover."""
+    page = tab.open(published)
+    row = page.locator(".short tbody tr", has=page.get_by_role("link", name="blackhole", exact=True))
+    lines = [line.inner_text() for line in row.locator("td").nth(1).locator("> div").all()]
+    assert len(lines) == 3
+    assert re.search(r"cures only some tcp-user-timeout ?: ✓ ok: python-kubernetes-informer; .*late: ", lines[0])
+    assert re.search(r"late, but recovers read-timeout after 13 to 14 s, tcp-keepalive after 30 to 31 s", lines[1])
+    assert "stuck: no recovery seen retry, bookmarks" in lines[2]
+    expect(page.locator(".short tbody tr", has_text="server-180s")).to_contain_text("not run here: 3 stacks")
+
+
+def test_a_setting_is_explained_and_opens(tab: Tab, published: Path) -> None:
+    """Who reads "tcp-user-timeout" learns neither what it is nor what to copy, and loses the filters by asking."""
+    page = tab.open(published, "#path=gcp-vpc")
+    link = page.locator(".short a", has_text="tcp-user-timeout").first
+    described = page.locator(f"#{link.get_attribute('aria-describedby')}")
+    expect(described).to_contain_text("unanswered probes end the connection sooner")
+    head = page.locator("tbody[data-stack=python-urllib3] tr[data-profile=tcp-user-timeout] th")
+    expect(head).to_contain_text("gives up 20 s unanswered")
+    head.locator("a").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("user_timeout_seconds = 20")
+    expect(page.get_by_label("environment of the program")).to_contain_text("WATCHER_USER_TIMEOUT=20")
+    assert page.evaluate("location.hash") == "#path=gcp-vpc&setting=tcp-user-timeout"
+    dialog.get_by_role("link", name="python-urllib3").click()
+    expect(page.get_by_label("clients/python-urllib3/watch.py", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    assert page.evaluate("location.hash") == "#path=gcp-vpc"
+    page.goto(f"{published.absolute().as_uri()}#setting=constructor")
+    expect(dialog).to_be_hidden()
+
+
+def test_filters_have_both_words(tab: Tab, published: Path) -> None:
+    """The text says library, setting and network, the filters stack, profile and path."""
+    page = tab.open(published)
+    texts = page.locator("#filters summary").all_inner_texts()
+    assert texts == ["library (stack): all", "setting (profile): all", "network (path): all"]
+
+
+def test_a_cell_looks_as_if_it_opens(tab: Tab, published: Path) -> None:
+    """The packets behind a cell are found by nobody."""
+    page = tab.open(published)
+    cell = page.locator(place(page, "python-kubernetes", "default", "gcp-vpc"))
+    look = "each => [getComputedStyle(each).cursor, getComputedStyle(each).textDecorationLine]"
+    assert cell.evaluate(look) == ["pointer", "underline"]
+    cell.hover()
+    expect(cell).to_have_attribute("title", "stuck = fails silently. Click to see what happened.")
+    gap = page.locator(place(page, "python-urllib3", "default", "azure-slb-server-180s"))
+    expect(gap).to_have_text("not run")
+    assert gap.evaluate(look) == ["auto", "none"]
 
 
 def test_each_cell_has_symbol_and_words(tab: Tab, published: Path) -> None:

@@ -9,8 +9,9 @@ from typer.testing import CliRunner, Result
 
 from tests.unit.publish.runs import a_run_folder
 from watcher import cli
+from watcher.model import Ending
 from watcher.publish import page as pages
-from watcher.report import readme
+from watcher.report import page, readme
 
 EMPTY = f"top\n{readme.BEGIN}\nold\n{readme.END}\nend\n"
 
@@ -116,8 +117,31 @@ def test_a_program_that_has_moved_on_is_not_shown_as_what_ran() -> None:
     from watcher.catalog import Catalog
 
     found = Catalog.load().stacks["python-urllib3"]
-    assert "import urllib3" in pages.program(found, found.stack.version).text
-    assert "import urllib3" not in pages.program(found, "1.0").text
+    told, sources = pages.program(found, found.stack.version)
+    assert told.files == ("clients/python-urllib3/watch.py",)
+    assert "import urllib3" in sources[told.files[0]]
+    assert pages.program(found, "1.0") == (page.Program(told.description, (), told.default_source), {})
+
+
+def test_sources_of_a_program_that_is_built(tmp_path: Path) -> None:
+    """A command that names a binary leaves its readers without a line of source, or shows them lock files."""
+    from watcher.catalog import Catalog, FoundStack
+
+    folder = tmp_path / "clients" / "go"
+    for name in ("contract.go", "informer.go", "sub/more.go", "go.sum", "go.mod", "client.toml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    known = Catalog.load().stacks["python-urllib3"]
+    command = ("env", "X=1", "{environment}/bin/watcher", "informer")
+    found = FoundStack(known.stack.model_copy(update={"command": command}), known.build, folder)
+    told, sources = pages.program(found, None)
+    assert told.files == ("go/informer.go", "go/contract.go", "go/sub/more.go")
+    assert sources["go/informer.go"] == "informer.go"
+
+
+def test_each_ending_of_a_path_has_words() -> None:
+    """A new kind of network makes every page fail."""
+    assert set(pages.ENDINGS) == set(Ending)
 
 
 def test_diff_as_a_page() -> None:

@@ -21,12 +21,14 @@ from watcher.report.index import Published
 from watcher.report.soaks import Soak
 from watcher.timeline import Timeline
 
+SOURCES = frozenset({".cs", ".go", ".java", ".js", ".kt", ".mjs", ".py", ".rb", ".rs", ".sh", ".ts"})
+"""Suffixes of what a person wrote, in the folder of a client that is built."""
 ENDINGS = {
     Ending.NEVER: "no idle timeout",
-    Ending.SILENT: "forgotten, no word",
-    Ending.RESET_ON_NEXT_PACKET: "forgotten, reset on next packet",
-    Ending.RESET_BOTH: "forgotten, both sides reset",
-    Ending.RESET_SERVER: "forgotten, only server reset",
+    Ending.SILENT: "tells nobody",
+    Ending.RESET_ON_NEXT_PACKET: "tells next sender",
+    Ending.RESET_BOTH: "tells both",
+    Ending.RESET_SERVER: "tells server",
 }
 
 
@@ -42,12 +44,14 @@ def render(results: Results, name: str, run: Path, place: Path, repository: Path
 def surroundings(results: Results, run: Path, place: Path, repository: Path | None = None) -> page.Surroundings:
     catalog = Catalog.load()
     cells = (*results.cells, *results.controls)
+    programs = {
+        name: program(found, results.stacks[name].version)
+        for name, found in catalog.stacks.items()
+        if name in results.stacks
+    }
     return page.Surroundings(
-        programs={
-            name: program(found, results.stacks[name].version)
-            for name, found in catalog.stacks.items()
-            if name in results.stacks
-        },
+        programs={name: told for name, (told, _) in programs.items()},
+        sources={name: text for _, files in programs.values() for name, text in files.items()},
         profiles={name: profile.description for name, profile in catalog.profiles.items()},
         variables={cell_name(cell): text for cell in cells if cell.control is None and (text := _variables(cell))},
         paths={name: _short(path) for name, path in catalog.paths.items()},
@@ -84,27 +88,24 @@ def _timelines(run: Path) -> dict[str, Timeline]:
     return timelines(journal.read(run))
 
 
-def program(found: FoundStack, version: str | None) -> page.Program:
-    """The program itself is the argument of its command that is a file of the client's folder.
+def program(found: FoundStack, version: str | None) -> tuple[page.Program, dict[str, str]]:
+    """A stack's program and the content of its files.
 
-    Where the folder is of another version of the library by now, what it holds may not be what ran.
+    Where the folder is of another version of the library by now, what it holds may not be what ran, and is left out.
     """
-    files = [
-        file
-        for argument in found.stack.command
-        if "{folder}" in argument and (file := Path(argument.replace("{folder}", str(found.folder)))).is_file()
-    ]
-    shipped = found.folder.parent == clients_folder()
-    text = files[0].read_text(encoding="utf-8", errors="replace") if files else "its source is not in its folder"
-    if version not in (None, found.stack.version):
-        text = f"This run was of version {version}; the program has moved on to {found.stack.version} since."
-    name = files[0].name if files else "client.toml"
-    return page.Program(
-        description=found.stack.description,
-        file=f"clients/{found.folder.name}/{name}" if shipped else f"{found.folder.name}/{name}",
-        text=text,
-        default_source=found.stack.default_source,
-    )
+    files = {} if version not in (None, found.stack.version) else _sources(found)
+    told = page.Program(found.stack.description, tuple(files), found.stack.default_source)
+    return told, files
+
+
+def _sources(found: FoundStack) -> dict[str, str]:
+    """The file that the command names; where it names something that was built, all the sources in the folder."""
+    words = [word.rpartition("/")[2] for argument in found.stack.command for word in argument.split()]
+    named = [found.folder / word for word in words if word and (found.folder / word).is_file()]
+    inside = (file for file in found.folder.rglob("*") if file.suffix in SOURCES and file.is_file())
+    chosen = named or sorted(inside, key=lambda file: (file.stem not in words, file))
+    top = found.folder.parent.parent if found.folder.parent == clients_folder() else found.folder.parent
+    return {file.relative_to(top).as_posix(): file.read_text(encoding="utf-8", errors="replace") for file in chosen}
 
 
 def _variables(cell: CellResult) -> str:
@@ -119,7 +120,7 @@ def _variables(cell: CellResult) -> str:
 def _short(path: NetworkPath) -> str:
     if path.idle_timeout_seconds is None:
         return ENDINGS[path.ending]
-    return f"after {path.idle_timeout_seconds:g} s: {ENDINGS[path.ending]}"
+    return f"after {path.idle_timeout_seconds:g} s, {ENDINGS[path.ending]}"
 
 
 def _evidence(cell: CellResult, run: Path, place: Path) -> tuple[str, ...]:

@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 
 from tests.unit.report.examples import a_cell, a_full_run, a_run
-from watcher.model import CellResult, Results, ScenarioResult, Settings, Verdict
+from watcher.catalog import Catalog
+from watcher.model import CellResult, Profile, Results, ScenarioResult, Settings, SettingsResult, Verdict
 from watcher.report.clients import render as clients_table
 from watcher.report.diff import compare
 from watcher.report.index import Published
-from watcher.report.page import diff_page, index_page, page
+from watcher.report.page import Surroundings, diff_page, index_page, page, plain
 from watcher.report.page.cells import command, hint
-from watcher.report.page.findings import findings
+from watcher.report.page.findings import WORST_FIRST, findings
 from watcher.report.page.ladder import rows
+from watcher.report.page.settings import phrase
 from watcher.report.page.story import story
+from watcher.report.words import DECIDED
 from watcher.timeline import Step, Timeline, What
 
 
@@ -68,10 +71,13 @@ def test_findings_say_who_is_deaf_and_what_cures() -> None:
         *(a_cell(Verdict.UNSUPPORTED, stack=stack, scenario="gcp-vpc", profile="http2-ping") for stack in ("a", "b")),
     ]
     (found,) = findings(in_scenario(a_run(*cells), **{"gcp-vpc": "idle-expiry"}))
-    assert found.silent == ("a", "b")
-    assert found.all_cured_by == ("tcp-keepalive",)
-    assert [(cure.profile, cure.cured, cure.tried) for cure in found.some_cured_by] == [("bookmarks", 1, 2)]
-    assert found.not_cured_by == ("retry",)
+    assert found.having(Verdict.STUCK) == ("a", "b")
+    assert [cure.profile for cure in found.cures_of_all] == ["tcp-keepalive"]
+    (some,) = found.cures_of_some
+    assert (some.profile, some.outcomes) == ("bookmarks", ((Verdict.OK, ("a",)), (Verdict.STUCK, ("b",))))
+    assert [(verdict, [cure.profile for cure in cures]) for verdict, cures in found.no_cures] == [
+        (Verdict.STUCK, ["retry"])
+    ]
 
 
 def test_a_cure_must_cure_who_is_ill() -> None:
@@ -83,7 +89,104 @@ def test_a_cure_must_cure_who_is_ill() -> None:
         a_cell(Verdict.STUCK, stack="ill", scenario="gcp-vpc", profile="retry"),
     ]
     (found,) = findings(in_scenario(a_run(*cells), **{"gcp-vpc": "idle-expiry"}))
-    assert (found.silent, found.good, found.not_cured_by) == (("ill",), ("well",), ("retry",))
+    assert found.shipped == ((Verdict.STUCK, ("ill",)), (Verdict.OK, ("well",)))
+    ((verdict, (cure,)),) = found.no_cures
+    assert (verdict, cure.profile) == (Verdict.STUCK, "retry")
+
+
+def test_a_cure_that_not_all_have_is_not_one_for_all() -> None:
+    """The summary promises a cure to a library that has no such setting."""
+    cells = [a_cell(Verdict.STUCK, stack=stack, scenario="gcp-vpc") for stack in ("a", "b")]
+    cells.append(a_cell(Verdict.OK, 0.1, stack="a", scenario="gcp-vpc", profile="http2-ping"))
+    cells.append(a_cell(Verdict.UNSUPPORTED, stack="b", scenario="gcp-vpc", profile="http2-ping"))
+    (found,) = findings(in_scenario(a_run(*cells), **{"gcp-vpc": "idle-expiry"}))
+    assert found.cures_of_all == ()
+    assert [(cure.profile, cure.tried, cure.failing) for cure in found.cures_where_there] == [("http2-ping", 1, 2)]
+
+
+def test_late_is_told_from_never() -> None:
+    """Whoever can live with half a minute is told that no setting helps, or is not told how long it takes."""
+    cells = [
+        *(a_cell(Verdict.STUCK, scenario=scenario) for scenario in ("one", "two")),
+        *(a_cell(Verdict.STUCK, scenario=scenario, profile="retry") for scenario in ("one", "two")),
+        a_cell(Verdict.LATE, 31.4, scenario="one", profile="tcp-keepalive"),
+        a_cell(Verdict.LATE, 30.2, scenario="two", profile="tcp-keepalive"),
+    ]
+    (found,) = findings(in_scenario(a_run(*cells), one="blackhole", two="blackhole"))
+    assert found.scenarios == ("one", "two"), "seconds are no difference"
+    (late, (keepalive,)), (never, (retry,)) = found.no_cures
+    assert (late, never) == (Verdict.LATE, Verdict.STUCK)
+    assert plain.delays(keepalive) == "after 30 to 31 s"
+    assert plain.delays(retry) == ""
+
+
+def test_who_was_not_run_is_named() -> None:
+    """A network in which one stack of two was run looks harmless to both."""
+    cells = [
+        a_cell(Verdict.OK, 0.1, stack="a", scenario="one"),
+        *(a_cell(Verdict.STUCK, stack=stack, scenario="two") for stack in ("a", "b")),
+        a_cell(Verdict.INVALID, stack="c", scenario="two"),
+    ]
+    silent, good = findings(in_scenario(a_run(*cells), one="idle-expiry", two="idle-expiry"))
+    assert (silent.absent, silent.uncounted) == ((), ("c",))
+    assert (good.absent, good.uncounted) == (("b", "c"), ())
+    text = page(in_scenario(a_run(*cells), one="idle-expiry", two="idle-expiry"), "one")
+    assert text.count("<td><small>not run</small></td>") == 2
+    assert "“Not run”: not part of this run" in text
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_one_word_for_one_outcome(verdict: Verdict) -> None:
+    """Legend and summary call the same outcome by different names, and the reader looks for the difference."""
+    chip = plain.chip(verdict)
+    assert chip.words == f"{verdict.value} = {plain.PLAIN[verdict]}"
+    text = page(in_scenario(a_run(a_cell(verdict, scenario="one")), one="idle-expiry"), "one")
+    assert f'<b aria-hidden="true">{chip.symbol}</b> {chip.words} <span class="count">1<' in text
+    tag = f'<span class="tag {verdict.value}"><b aria-hidden="true">{chip.symbol}</b> {chip.words}</span>'
+    assert (tag in text) == (verdict in DECIDED)
+
+
+def test_all_outcomes_have_plain_words() -> None:
+    """A new verdict breaks the page, or two outcomes share their words."""
+    assert set(plain.PLAIN) == set(Verdict)
+    assert len(set(plain.PLAIN.values())) == len(plain.PLAIN)
+    assert set(plain.LEFT) == DECIDED - {Verdict.OK}
+    assert set(WORST_FIRST) == DECIDED
+
+
+def test_coverage_is_counted() -> None:
+    """The page speaks of client libraries and does not say that they are all of one language."""
+    two = (a_cell(stack="a"), a_cell(stack="b"), a_cell(stack="b", profile="retry"))
+    told = plain.coverage(a_run(*two))
+    assert told.startswith("1 client library (kubernetes) in 1 language (python), watching in 2 ways (stacks)")
+    assert told.endswith("with 2 settings (profiles), in 1 network")
+
+
+@pytest.mark.parametrize("profile", Catalog.load().profiles.values(), ids=lambda profile: profile.name)
+def test_each_setting_has_a_phrase(profile: Profile) -> None:
+    """A row is called tcp-keepalive-os, and nobody says what that does."""
+    told = phrase(profile.settings)
+    assert 20 < len(told) < 42, "beside its name on one line"
+    others = [phrase(other.settings) for other in Catalog.load().profiles.values() if other.name != profile.name]
+    assert told not in others
+
+
+def test_settings_are_explained() -> None:
+    """The names of settings are all that a reader has; the numbers to copy are nowhere."""
+    cell = a_cell(profile="read-timeout", scenario="gcp-vpc")
+    asked = Settings(retry_seconds=1, read_timeout_seconds=45)
+    cell = cell.model_copy(update={"settings": SettingsResult(asked=asked, effective=asked)})
+    cells = (a_cell(Verdict.STUCK, scenario="gcp-vpc"), cell)
+    around = Surroundings(
+        profiles={"read-timeout": "ends a <quiet> watch"},
+        variables={"python-kubernetes/read-timeout/gcp-vpc": "WATCHER_READ_TIMEOUT=45"},
+    )
+    text = page(in_scenario(a_run(*cells), **{"gcp-vpc": "idle-expiry"}), "one", around=around)
+    assert 'href="#profile=read-timeout" title="ends a &lt;quiet&gt; watch" aria-describedby="setting-1"' in text
+    assert '<dd id="setting-1">ends a &lt;quiet&gt; watch</dd>' in text
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', text)[0])
+    assert data["settings"]["read-timeout"]["given"] == {"retry_seconds": 1.0, "read_timeout_seconds": 45.0}
+    assert data["settings"]["read-timeout"]["variables"] == "WATCHER_READ_TIMEOUT=45"
 
 
 def test_networks_that_say_the_same_are_said_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -16,17 +15,18 @@ from markupsafe import Markup
 
 from watcher.model import CellResult, Results
 from watcher.report.matrix import figures
+from watcher.report.page import plain
 from watcher.report.page.cells import packed
 from watcher.report.page.findings import findings
+from watcher.report.page.settings import Setting, settings
 from watcher.report.page.surroundings import Surroundings
 from watcher.report.page.table import CONTROLS, table
-from watcher.report.words import DECIDED, MARKS, Reading
+from watcher.report.words import DECIDED, MARKS
 from watcher.timeline import Timeline
 
 MATRIX_PAGE = "page.html"
 _ASSETS = files("watcher.report.page") / "assets"
 SCRIPTS = ("elements.js", "address.js", "grid.js", "filters.js", "timeline.js", "ladder.js", "details.js", "start.js")
-MOST_STACKS_NAMED = 6
 
 
 def page(
@@ -35,6 +35,7 @@ def page(
     """The matrix of one run. ``name`` is what links call it; ``timelines`` are by the folder of a cell's evidence."""
     around = around or Surroundings()
     laid_out = table(results, around)
+    explained = settings(results, around)
     by_stack: dict[str, dict[str, CellResult]] = {}
     for cell in results.cells:
         by_stack.setdefault(cell.stack, {})[f"{cell.profile}/{cell.scenario}"] = cell
@@ -47,14 +48,17 @@ def page(
             "name": name,
             "results": results,
             "table": laid_out,
-            "readings": _readings(results),
+            "readings": plain.readings(results),
+            "coverage": plain.coverage(results),
             "findings": findings(results),
-            "most_named": MOST_STACKS_NAMED,
+            "settings": explained,
+            "explained": {each.name: each for each in explained},
+            "plain": plain,
+            "most_named": plain.MOST_NAMED,
             "figures": figures(results),
             "chunks": chunks,
-            "data": _data(results, name, around),
+            "data": _data(results, name, around, explained),
             "began": results.run.started_at[:10],
-            "profiles": around.profiles,
         },
     )
 
@@ -119,31 +123,7 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _readings(results: Results) -> list[dict[str, object]]:
-    """The legend: what each reading means in plain words, and its verdicts with how often they occur."""
-    counts = Counter(cell.verdict for cell in results.cells)
-    deadline = f"{results.run.deadline_seconds:g} s"
-    words = {
-        Reading.PASS: f"The client saw the change within {deadline}.",
-        Reading.PASS_WITH_RESTARTS: "The client ended with an error before it saw the change. It failed loudly:"
-        " whatever restarts it, as a Deployment does, makes it see the change.",
-        Reading.FAIL: f"The client did not see the change within {deadline}. Stuck is the worst: it never saw it"
-        " and said nothing, so nobody notices.",
-        Reading.NOT_COUNTED: "Says nothing about the client.",
-    }
-    found: list[dict[str, object]] = []
-    for reading in Reading:
-        verdicts = [
-            {"verdict": verdict.value, "symbol": mark.symbol, "count": counts[verdict], "meaning": mark.meaning}
-            for verdict, mark in MARKS.items()
-            if mark.reading is reading and counts[verdict]
-        ]
-        if verdicts or reading is not Reading.NOT_COUNTED:
-            found.append({"name": reading.value, "words": words[reading], "verdicts": verdicts})
-    return found
-
-
-def _data(results: Results, name: str, around: Surroundings) -> dict[str, object]:
+def _data(results: Results, name: str, around: Surroundings, explained: Iterable[Setting]) -> dict[str, object]:
     return {
         "page_version": 1,
         "run": name,
@@ -153,7 +133,12 @@ def _data(results: Results, name: str, around: Surroundings) -> dict[str, object
         "symbols": {verdict.value: mark.symbol for verdict, mark in MARKS.items()},
         "meanings": {verdict.value: mark.meaning for verdict, mark in MARKS.items()},
         "repository": around.repository,
-        "profiles": dict(around.profiles),
+        "plain": {verdict.value: words for verdict, words in plain.PLAIN.items()},
+        "settings": {
+            each.name: {"description": each.description, "given": each.given, "variables": each.variables}
+            for each in explained
+        },
+        "sources": dict(around.sources),
         "paths": dict(around.paths),
         "stacks": {
             stack: {
@@ -168,8 +153,7 @@ def _data(results: Results, name: str, around: Surroundings) -> dict[str, object
         "programs": {
             stack: {
                 "description": program.description,
-                "file": program.file,
-                "text": program.text,
+                "files": program.files,
                 "default": program.default_source,
                 "default_link": safe_link(program.default_source),
             }

@@ -11,9 +11,8 @@ class Program:
     """A stack's client program, as it stands where the page is made."""
 
     description: str
-    file: str
-    """From the top of the repository."""
-    text: str
+    files: tuple[str, ...]
+    """Names of its source files, from the top of the repository; most telling first. Empty where it has moved on."""
     default_source: str
     """The upstream page whose example the ``default`` profile is."""
 
@@ -21,6 +20,8 @@ class Program:
 @dataclass(frozen=True)
 class Surroundings:
     programs: Mapping[str, Program] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Content of the programs' files, by name: stacks of one library share some."""
     profiles: Mapping[str, str] = field(default_factory=dict)
     """Name to one line of explanation."""
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -13,9 +13,9 @@ from watcher.report.page.surroundings import Surroundings
 from watcher.report.words import MARKS, cell_text
 
 FAMILIES = {
-    "none": "nothing goes wrong",
+    "none": "no fault",
     "idle-expiry": "the network forgets a quiet connection",
-    "blackhole": "the connection is cut in silence",
+    "blackhole": "cut silently",
 }
 CONTROLS = "controls"
 

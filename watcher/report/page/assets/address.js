@@ -4,7 +4,7 @@ const FILTERS = ["stack", "profile", "path", "verdict"];
 const readable = (text) => encodeURIComponent(text).replace(/%2F/g, "/").replace(/%40/g, "@").replace(/%2C/g, ",");
 
 function readAddress() {
-  const state = { stack: [], profile: [], path: [], verdict: [], cell: "", program: "", run: "" };
+  const state = { stack: [], profile: [], path: [], verdict: [], cell: "", program: "", setting: "", run: "" };
   for (const part of location.hash.slice(1).split("&")) {
     const [name, value] = [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)];
     if (!(name in state)) continue;
@@ -19,6 +19,7 @@ function addressOf(state) {
   const parts = FILTERS.filter((name) => state[name].length).map((name) => `${name}=${readable(state[name].join(","))}`);
   if (state.cell) parts.push(`run=${readable(data.run)}`, `cell=${readable(state.cell)}`);
   if (state.program) parts.push(`program=${readable(state.program)}`);
+  if (state.setting) parts.push(`setting=${readable(state.setting)}`);
   return `#${parts.join("&")}`;
 }
 

@@ -6,6 +6,7 @@ const VALUES = {
 };
 const of = { stack: (cell) => cell.row.stack, profile: (cell) => cell.row.profile, path: (cell) => cell.column.path, verdict: (cell) => cell.verdict };
 const passes = (cell, but) => FILTERS.every((name) => name === but || !state[name].length || state[name].includes(of[name](cell)));
+const PLAIN = { stack: "library (stack)", profile: "setting (profile)", path: "network (path)" };
 const menus = {};
 
 function makeFilters() {
@@ -17,7 +18,7 @@ function makeFilters() {
       return { value, box, count, label: h("label", {}, box, " ", value, " ", count) };
     });
     const chosen = h("b", {});
-    const menu = h("details", {}, h("summary", {}, `${name}: `, chosen), h("fieldset", {}, h("legend", { class: "spoken" }, name), boxes.map((each) => each.label)));
+    const menu = h("details", {}, h("summary", {}, `${PLAIN[name]}: `, chosen), h("fieldset", {}, h("legend", { class: "spoken" }, PLAIN[name]), boxes.map((each) => each.label)));
     menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) { menu.open = false; menu.firstChild.focus(); } });
     menus[name] = { menu, chosen, boxes };
     bar.append(menu);

@@ -29,12 +29,16 @@ function makeGrid() {
   }
   matrix.addEventListener("click", (event) => {
     const cell = byPlace.get(event.target.closest("td"));
-    if (cell) { rove(cell); go({ cell: nameOf(cell), program: "" }); }
+    if (cell) { rove(cell); go({ cell: nameOf(cell), program: "", setting: "" }); }
   });
   matrix.addEventListener("keydown", move);
   matrix.addEventListener("focusin", (event) => { const cell = byPlace.get(event.target); if (cell) { rove(cell); light(cell); } });
   matrix.addEventListener("focusout", () => light(null));
-  matrix.addEventListener("pointerover", (event) => light(byPlace.get(event.target.closest("td")) || null));
+  matrix.addEventListener("pointerover", (event) => {
+    const cell = byPlace.get(event.target.closest("td")) || null;
+    if (cell && !cell.place.title) cell.place.title = `${cell.verdict} = ${data.plain[cell.verdict]}. Click to see what happened.`;
+    light(cell);
+  });
   matrix.addEventListener("pointerleave", () => light(null));
 }
 
@@ -55,7 +59,7 @@ function move(event) {
   if (!from || event.altKey || event.metaKey) return;
   if (event.key === "Enter" || event.key === " ") {
     event.preventDefault();
-    go({ cell: nameOf(from), program: "" });
+    go({ cell: nameOf(from), program: "", setting: "" });
     return;
   }
   const across = from.row.cells.filter(visible);

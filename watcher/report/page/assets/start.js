@@ -10,6 +10,14 @@ show();
 addEventListener("popstate", () => { state = readAddress(); show(); });
 addEventListener("hashchange", () => { state = readAddress(); show(); });
 for (const link of document.querySelectorAll(".short a")) link.addEventListener("click", () => document.getElementById("matrix-title").scrollIntoView());
+// What opens beside the matrix leaves its filters as they are.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#program='], a[href^='#setting=']");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const [name, value] = link.getAttribute("href").slice(1).split("=");
+  go({ cell: "", program: "", setting: "", [name]: decodeURIComponent(value) });
+});
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); if (stop) { stop.place.focus(); reveal(stop); } });
 document.documentElement.dataset.ready = "true";
 performance.mark("ready");

@@ -1,0 +1,124 @@
+"""The page's words for readers who do not know ours: one for each verdict, the same wherever the page names it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from watcher.model import Results, Verdict
+from watcher.report.page.findings import Cure
+from watcher.report.words import MARKS, Reading, seconds_text
+
+PLAIN = {
+    Verdict.OK: "sees it",
+    Verdict.DIED: "fails loudly",
+    Verdict.LATE: "too late",
+    Verdict.STUCK: "fails silently",
+    Verdict.FALSE_ABORT: "drops a healthy watch",
+    Verdict.FLAKY: "repeats differ",
+    Verdict.INVALID: "the lab cannot know",
+    Verdict.UNSUPPORTED: "no such setting",
+    Verdict.NOT_BUILT: "its program is not there",
+    Verdict.NOT_RUN: "the run ended before",
+}
+"""What a verdict means for the client, in as few words as a chip holds."""
+
+LEFT = {
+    Verdict.DIED: "died: still fails loudly",
+    Verdict.LATE: "late, but recovers",
+    Verdict.FLAKY: "flaky: not reliably",
+    Verdict.FALSE_ABORT: "false-abort: drops a healthy watch",
+    Verdict.STUCK: "stuck: no recovery seen",
+}
+"""What a setting that cures nobody leaves everybody with."""
+
+MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Chip:
+    verdict: str
+    symbol: str
+    words: str
+    meaning: str
+
+
+def chip(verdict: Verdict | str, words: str = "") -> Chip:
+    """A verdict as symbol and both its words: ``✗ stuck = fails silently``."""
+    verdict = Verdict(verdict)
+    mark = MARKS[verdict]
+    return Chip(verdict.value, mark.symbol, words or f"{verdict.value} = {PLAIN[verdict]}", mark.meaning)
+
+
+def left_with(verdict: Verdict) -> Chip:
+    return chip(verdict, LEFT[verdict])
+
+
+def cures_all(failing: int) -> Chip:
+    """That any one of the settings beside it is enough, for every stack named in the row."""
+    named = {1: "it", 2: "both"}.get(failing, f"all {failing}")
+    return chip(Verdict.OK, f"each one alone cures {named}")
+
+
+def delays(cure: Cure) -> str:
+    """From when to when a change was seen that was seen too late; empty where it never was."""
+    if cure.delays_seconds is None:
+        return ""
+    first, last = map(seconds_text, cure.delays_seconds)
+    return f"after {first} s" if first == last else f"after {first} to {last} s"
+
+
+def coverage(results: Results) -> str:
+    """How much was tested, in numbers and, where they are few, in names."""
+    tested = {cell.stack for cell in results.cells}
+    known = [stack for name, stack in results.stacks.items() if name in tested]
+    languages = sorted({stack.language for stack in known}, key=str.lower)
+    libraries = list(dict.fromkeys(stack.library for stack in known))
+    settings = {cell.profile for cell in results.cells}
+    return (
+        f"{_number(libraries, 'client library', 'client libraries')}"
+        f" in {_number(languages, 'language', 'languages')},"
+        f" watching in {_counted(len(tested), 'way', 'ways')} (stacks),"
+        f" with {_counted(len(settings), 'setting', 'settings')} (profiles),"
+        f" in {_counted(len(results.scenarios), 'network', 'networks')}"
+    )
+
+
+def readings(results: Results) -> list[dict[str, object]]:
+    """The legend: what each reading means in plain words, and its verdicts with how often they occur."""
+    counts = Counter(cell.verdict for cell in results.cells)
+    deadline = f"{results.run.deadline_seconds:g}\u00a0s"
+    words = {
+        Reading.PASS: f"The client saw the change within {deadline}.",
+        Reading.PASS_WITH_RESTARTS: "The client ended with an error; restarted, as by a Deployment, it sees the"
+        " change.",
+        Reading.FAIL: f"The client did not see the change within {deadline}. Stuck is the worst: it never saw it"
+        " and said nothing, so nobody notices.",
+        Reading.NOT_COUNTED: "Says nothing about the client. “Not run”: not part of this run.",
+    }
+    found: list[dict[str, object]] = []
+    for reading in Reading:
+        verdicts = [
+            {"chip": chip(verdict), "count": counts[verdict]}
+            for verdict, mark in MARKS.items()
+            if mark.reading is reading and counts[verdict]
+        ]
+        if verdicts or reading is not Reading.NOT_COUNTED or _has_gaps(results):
+            found.append({"name": reading.value, "words": words[reading], "verdicts": verdicts})
+    return found
+
+
+def _has_gaps(results: Results) -> bool:
+    rows = {(cell.stack, cell.profile) for cell in results.cells}
+    return len(rows) * len(results.scenarios) > len(results.cells)
+
+
+def _number(names: Iterable[str], one: str, many: str) -> str:
+    names = [name for name in names if name]
+    named = f" ({', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""
+    return f"{_counted(len(names), one, many)}{named}"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
