@@ -1,4 +1,4 @@
-"""One browser for each module, one tab for each test; after each test nothing may have been fetched or complained of."""
+"""One browser for each module, one tab for each test; after it nothing may have been fetched or complained of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PUBLISHED = ROOT / "results"
 Opened = Callable[..., browser.Tab]
 
 
-# Not for the session: Playwright's loop runs as long as it does, and asynchronous tests of other modules need their own.
+# Not for the session: while Playwright runs, so does its loop, and asynchronous tests of other modules need their own.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if browser.installed() is None:
