@@ -1,10 +1,12 @@
 # `make` alone explains. What CI runs is `make test`, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup control-plane test lint matrix results bench lock clean
+.PHONY: help setup clients control-plane test lint matrix results bench lock clean
 
 bin := .venv/bin
 # More arguments for `watcher run`: make matrix ARGS='--stacks python-urllib3'
 ARGS ?=
+# Of `make matrix`: those that need no compiler. All: make matrix STACKS='*'
+STACKS ?= python-*
 # What `make results` runs and publishes: the seven scenarios of the README for every stack and profile, and for the
 # official Python client what the API server's own keepalive does.
 comma := ,
@@ -17,12 +19,12 @@ help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 17
 	@printf '%s\n' '' 'PYTHON=… picks the interpreter, WATCHER_CACHE=… the folder for client environments.'
 
-setup: ## system tools, .venv with the watcher command, the environments of the client libraries
+setup: ## system tools, .venv with the watcher command, the environments of the Python client libraries
 	@tools/setup.sh
 
 # The seven scenarios of the README with the profiles that tell the most. `watcher run` alone is everything, in true time.
-matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (ARGS='…' adds arguments)
-	$(bin)/watcher run --scale 12 --profiles default,tcp-keepalive,read-timeout \
+matrix: setup ## run the matrix in the lab, twelve times faster than the cloud (STACKS='*' is every language; ARGS='…' adds arguments)
+	$(bin)/watcher run --scale 12 --stacks '$(STACKS)' --profiles default,tcp-keepalive,read-timeout \
 		--scenarios $(SCENARIOS) $(ARGS)
 
 results: control-plane ## run in true time, on the real control plane, each cell twice, and publish it under results/ (RESULTS_CELLS='…' chooses)
@@ -35,11 +37,14 @@ lint: setup ## ruff, mypy, import-linter
 	$(bin)/mypy
 	$(bin)/lint-imports --no-logo
 
+clients: setup ## build the client programs of all languages that this machine has the tools for (some minutes, once)
+	$(bin)/watcher build
+
 control-plane: setup ## build the real control plane from its Go modules (some minutes, once); runs use it from then on
 	$(bin)/watcher build control-plane
 
 # On a user's machine the tests that need it are skipped where it was never built; in CI nothing is.
-test: lint $(if $(filter true,$(CI)),control-plane) ## lint, then all tests
+test: lint $(if $(filter true,$(CI)),clients control-plane) ## lint, then all tests
 	$(bin)/pytest
 
 bench: setup ## speed and memory of lab, journal, judge and page

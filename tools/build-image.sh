@@ -31,7 +31,7 @@ index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(pip_setting index-url)}}
 more=${UV_INDEX:-${PIP_EXTRA_INDEX_URL:-$(pip_setting extra-index-url)}}
 if [ -n "$index" ]; then setting UV_DEFAULT_INDEX "$index"; setting PIP_INDEX_URL "$index"; fi
 if [ -n "$more" ]; then setting UV_INDEX "$more"; setting PIP_EXTRA_INDEX_URL "$more"; fi
-for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy GOPROXY GOSUMDB GOPRIVATE GONOSUMDB; do
     value=$(printenv "$name") || continue
     setting "$name" "$value"
 done

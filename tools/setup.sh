@@ -248,4 +248,5 @@ need_cache
 venv_is_ready || make_venv
 want_promtool
 tell_uv
-"$venv/bin/watcher" build
+# Those of other languages need their compilers, and minutes: `make clients`.
+"$venv/bin/watcher" build --kind python

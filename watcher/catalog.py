@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from watcher.errors import FileError, UnknownName, UsageError
 from watcher.model import Balancer, Build, Client, Path, Profile, Scenario, Stack, Value
+from watcher.programs.environments import kinds
 
 PACKAGE = pathlib.Path(__file__).parent
 MANIFEST = "client.toml"
@@ -175,11 +176,14 @@ def _read_clients(folders: Iterable[pathlib.Path], profiles: Iterable[str]) -> d
             advice = "name the client's folder, not a file in it"
             raise FileError(str(folder), None, f"holds no {MANIFEST}", advice=advice)
         client = _validate(Client, _read_toml(file), file)
+        if client.build.kind not in kinds.names():
+            problem = f"unknown kind {client.build.kind!r}"
+            raise FileError(str(file), "build.kind", problem, advice=f"there are {', '.join(kinds.names())}")
         for number, stack in enumerate(client.stack):
             for profile in stack.profiles:
                 _check_reference(file, f"stack[{number}].profiles", "profile", profile, profiles)
             _check_unique(found, "stack", stack.name, file, f"stack[{number}].name")
-            stacks[stack.name] = FoundStack(stack=stack, build=client.build, folder=folder.resolve())
+            stacks[stack.name] = FoundStack(stack=stack, build=client.build_of(stack), folder=folder.resolve())
     return stacks
 
 

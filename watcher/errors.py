@@ -51,6 +51,10 @@ class FileError(UsageError):
         self.key = key
 
 
+class ToolMissing(WatcherError):
+    """A program that only the user can provide is not on this machine, or too old."""
+
+
 class LabUnavailable(WatcherError):
     """This machine cannot run the lab, or not as it is set up now."""
 

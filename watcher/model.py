@@ -172,19 +172,25 @@ class Timer(Value):
 
 COMMAND_PLACES = ("environment", "folder")
 
+LockFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$")]
+"""A file inside the client's folder, or below it."""
+
 
 class Build(Value):
     """How a client folder's environment is made."""
 
-    kind: Literal["python", "none"]
-    """``none``: the command needs nothing made for it, as a program that is built already."""
-    lock: str = ""
-    """File name of the lock, inside the folder: a requirements file with hashes."""
+    kind: Name
+    """A module of ``programs/environments/kinds``. ``none``: the command needs nothing made for it, as a program that
+    is built already."""
+    lock: LockFile | None = None
+    """What names every library in one version, with its hash; in the form that the kind's own tool has for it."""
+    needs: tuple[str, ...] = ()
+    """Programs of the system that it cannot do without when it runs: ``kubectl``."""
 
     @model_validator(mode="after")
     def _lock_fits(self) -> Build:
-        if (self.kind == "python") != bool(self.lock):
-            raise ValueError("kind 'python' needs a lock, kind 'none' has none")
+        if (self.kind == "none") != (self.lock is None):
+            raise ValueError(f"kind {self.kind!r} needs a lock" if self.kind != "none" else "kind 'none' has no lock")
         return self
 
 
@@ -199,9 +205,15 @@ class Stack(Value):
     version: str
     command: tuple[str, ...] = Field(min_length=1)
     """Arguments; ``{environment}`` and ``{folder}`` are replaced by the built environment and the client's folder."""
+    lock: LockFile | None = None
+    """Another lock than the folder's: another version of the same library under the same program."""
     profiles: tuple[Name, ...] = Field(min_length=1)
     """Profiles it can do; any other must end with status 127."""
     timers: tuple[Timer, ...] = ()
+    http2: bool = False
+    """It offers HTTP/2 to the server, so that a real one speaks that with it."""
+    websocket: bool = False
+    """It watches over a WebSocket, where the server has that."""
 
     @field_validator("command")
     @classmethod
@@ -224,6 +236,17 @@ class Client(Value):
 
     build: Build
     stack: tuple[Stack, ...] = Field(min_length=1)
+
+    def build_of(self, stack: Stack) -> Build:
+        """The folder's, with the stack's own lock where it has one."""
+        return self.build if stack.lock is None else self.build.model_copy(update={"lock": stack.lock})
+
+    @model_validator(mode="after")
+    def _only_what_is_built_has_a_lock(self) -> Client:
+        for stack in self.stack:
+            if stack.lock is not None and self.build.kind == "none":
+                raise ValueError(f"stack {stack.name!r} has a lock, but kind 'none' builds nothing")
+        return self
 
 
 class Touch(StrEnum):

@@ -60,6 +60,8 @@ class Choice:
     """Globs of ``stack/profile/scenario``; None is all. A scenario of which no cell is left is left out."""
     server_scales: bool = True
     """Whether the API server's own timers can be divided: the embedded one's can."""
+    real_server: bool = True
+    """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
     scale: float = 1.0
@@ -255,6 +257,10 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
     elif stack.name in choice.not_built:
         skip = Skip(verdict=Verdict.NOT_BUILT, reason=choice.not_built[stack.name])
+    elif (stack.http2 or stack.websocket) and not choice.real_server:
+        how = "offers HTTP/2" if stack.http2 else "watches over a WebSocket"
+        reason = f"needs the real control plane: it {how}, and the embedded one speaks plain HTTP/1.1 only"
+        skip = Skip(verdict=Verdict.INVALID, reason=reason)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif reason is not None:

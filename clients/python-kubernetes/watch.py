@@ -16,7 +16,9 @@ import urllib3
 from kubernetes import client, config, utils, watch
 
 KEEPALIVE_PROFILES = {"tcp-keepalive-os", "tcp-keepalive", "tcp-user-timeout"}
-PROFILES = {"default", "retry", "read-timeout", "watch-timeout", "bookmarks"} | KEEPALIVE_PROFILES
+PROFILES = {"default", "retry", "read-timeout", "watch-timeout", "bookmarks"}
+if hasattr(client.Configuration(), "socket_options"):  # since 36.0.0
+    PROFILES |= KEEPALIVE_PROFILES
 
 
 def emit(event, **fields):

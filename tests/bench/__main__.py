@@ -27,7 +27,7 @@ from watcher.judge.results import results_of
 from watcher.lab import sandbox, sockets
 from watcher.lab.control_plane.binaries import Binaries, find
 from watcher.model import Results
-from watcher.programs import environment
+from watcher.programs import environments
 from watcher.records import RECORD, LabReady, Planned, Program, Record, Touched
 from watcher.runner.order import Order
 
@@ -208,7 +208,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = [*lab_start(folder, "embedded", None)]
-        if (real := find("auto", environment.cache_folder())) is not None:
+        if (real := find("auto", environments.cache_folder())) is not None:
             figures += lab_start(folder, "kubernetes", real)
         figures += networks()
         run, of_run = small_run(folder)

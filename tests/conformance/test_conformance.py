@@ -17,7 +17,7 @@ from tests.lab.sandboxed import run_inside
 from watcher.errors import LabUnavailable
 from watcher.lab.control_plane import haproxy
 from watcher.lab.control_plane.binaries import Binaries, find
-from watcher.programs.environment import cache_folder
+from watcher.programs.environments import cache_folder
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watcher.lab import sockets
+from watcher.lab.control_plane.listeners import Listener
 from watcher.lab.control_plane.objects import CONFIG_MAPS, NAMESPACES
 from watcher.lab.control_plane.server import Server, serve
 from watcher.lab.control_plane.watches import Timers
@@ -37,20 +38,32 @@ SETTINGS = {
 class Cluster:
     """The embedded control plane with a trigger in it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, unserved: list[str]) -> None:
         self.server = server
+        self.unserved = unserved
+        """What it was asked for and does not do: HTTP/2."""
         server.store.create(NAMESPACES, "", {"metadata": {"name": NAMESPACE}})
         for name in (TRIGGER, "another"):
             server.store.create(CONFIG_MAPS, NAMESPACE, {"metadata": {"name": name}, "data": {"nonce": f"{name}-0"}})
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, timers: Timers | None = None) -> AsyncIterator[Cluster]:
-        async with serve(timers=timers) as server:
-            yield cls(server)
+    async def start(cls, timers: Timers | None = None, *, http1_only: bool = False) -> AsyncIterator[Cluster]:
+        unserved: list[str] = []
+
+        def report(what: dict[str, object]) -> None:
+            if what["event"] == "unserved":
+                unserved.append(str(what["what"]))
+
+        async with serve((Listener("127.0.0.1", http1_only=http1_only),), timers=timers, report=report) as server:
+            yield cls(server, unserved)
 
     def touch(self, nonce: str, name: str = TRIGGER) -> None:
         self.server.store.patch(CONFIG_MAPS, NAMESPACE, name, {"data": {"nonce": nonce}})
+
+    def end_watches(self) -> None:
+        """Each that is open gets the last chunk of its response; new ones are served."""
+        self.server.watches.end_all("timeout")
 
     def kubeconfig(self, folder: Path, address: str | None = None) -> Path:
         """As the harness writes it: JSON."""

@@ -53,3 +53,18 @@ async def test_the_example_is_whole(profile: str, tmp_path: Path) -> None:
             assert it.records[0].version == "1.2.3"
             assert it.violations == []
         assert it.status == 0
+
+
+def test_the_worked_example_is_one_that_the_catalog_takes(tmp_path: Path) -> None:
+    """A newcomer who follows docs/stacks.md must not stumble over a manifest that has become wrong since."""
+    shipped = next(iter(Catalog.load().stacks.values())).folder.parent
+    text = (shipped.parent / "docs" / "stacks.md").read_text()
+    files = dict(re.findall(r"^`([a-z.]+)`\n\n```\w+\n(.*?)```", text, flags=re.DOTALL | re.MULTILINE))
+    assert sorted(files) == ["client.toml", "requirements.in", "watch.py"]
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    found = Catalog.load([tmp_path]).stacks["python-requests"].stack
+    assert files["requirements.in"] == f"{found.library}=={found.version}\n"
+    compile(files["watch.py"], "watch.py", "exec")
+    for pattern in re.findall(r"`clients/([a-z*-]+)`", text):
+        assert list(shipped.glob(f"{pattern}/client.toml")), pattern

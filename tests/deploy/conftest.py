@@ -13,7 +13,7 @@ from tests.deploy.manifests import ROOT, need_kubectl
 from watcher.errors import LabUnavailable
 from watcher.lab.control_plane import haproxy
 from watcher.lab.control_plane.binaries import find
-from watcher.programs.environment import cache_folder
+from watcher.programs.environments import cache_folder
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.deploy.images import about, inside, python
 from tests.deploy.manifests import DEPLOY, ROOT, container, objects
+from watcher.soak.settings import DEFAULT_STACKS
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -67,8 +68,8 @@ def test_it_holds_what_runs_and_nothing_of_development(image: str, storage: str)
 def test_the_client_environments_are_whole_for_any_user(image: str, storage: str) -> None:
     """Otherwise a cluster that chooses the user id itself gets a soak that cannot start its programs."""
     assert image
-    done = inside(storage, "build", "python-*", options=["--user=1234567:0"])
-    assert len(re.findall(r"ready in 0\.\d s", done.stdout + done.stderr)) == 3
+    done = inside(storage, "build", *DEFAULT_STACKS.split(","), options=["--user=1234567:0"])
+    assert len(re.findall(r"ready in 0\.\d s", done.stdout + done.stderr)) == 4
     code = "import pathlib; print(len(list(pathlib.Path('/opt/watcher-cache').rglob('*.pyc'))))"
     assert int(python(storage, code, "--user=1234567:0")) > 1000
 

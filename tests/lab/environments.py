@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watcher.catalog import Catalog
-from watcher.programs import environment
+from watcher.programs import environments
 
 
 def built(*stacks: str) -> None:
@@ -11,4 +11,4 @@ def built(*stacks: str) -> None:
     catalog = Catalog.load()
     for name in stacks:
         found = catalog.stacks[name]
-        environment.build(found.folder, found.build)
+        environments.build(found.folder, found.build)

@@ -17,8 +17,8 @@ from watcher.catalog import Catalog
 from watcher.errors import LabUnavailable
 from watcher.lab.control_plane import haproxy
 from watcher.lab.control_plane.binaries import Binaries, find
-from watcher.programs import environment
-from watcher.programs.environment import cache_folder
+from watcher.programs import environments
+from watcher.programs.environments import cache_folder
 from watcher.rehearsal import audit, reading, run
 from watcher.rehearsal.cluster import Cluster
 from watcher.rehearsal.options import RehearsalOptions, path_order
@@ -57,7 +57,7 @@ def order(
     catalog = Catalog.load()
     for name in catalog.select_stacks(stacks):
         found = catalog.stacks[name]
-        environment.build(found.folder, found.build)
+        environments.build(found.folder, found.build)
     options = RehearsalOptions(
         clusters={"test": path},
         stacks=stacks,

@@ -31,7 +31,7 @@ from watcher.lab.control_plane.launch import EmbeddedControlPlane
 from watcher.lab.control_plane.running import Access, ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.model import CellPlan, Ending, Touch
-from watcher.programs.environment import cache_folder
+from watcher.programs.environments import cache_folder
 from watcher.totals import Tried
 from watcher.updater import ApiServer, Trigger, Updater
 

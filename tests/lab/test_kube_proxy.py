@@ -27,7 +27,7 @@ from watcher.lab.control_plane.kube_proxy import LOG, RULES, KubeProxy
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.model import Balancer, CellResult, Results
-from watcher.programs.environment import cache_folder
+from watcher.programs.environments import cache_folder
 from watcher.records import Conntrack, LabError, Sysctls
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

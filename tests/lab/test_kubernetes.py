@@ -29,7 +29,7 @@ from watcher.lab.control_plane.kubernetes import LOGS, KubernetesControlPlane, P
 from watcher.lab.control_plane.running import Access
 from watcher.lab.namespace import Namespace
 from watcher.model import Touch
-from watcher.programs.environment import cache_folder
+from watcher.programs.environments import cache_folder
 from watcher.updater import ApiServer, Trigger, Updater
 
 pytestmark = pytest.mark.lab

@@ -25,7 +25,7 @@ from tests.lab.sandboxed import run_inside
 from watcher.catalog import Catalog
 from watcher.lab import sandbox
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
-from watcher.programs import environment
+from watcher.programs import environments
 from watcher.rehearsal import reading
 from watcher.rehearsal.cluster import Cluster
 from watcher.rehearsal.order import ClusterOrder
@@ -277,7 +277,7 @@ def test_a_client_that_is_stopped_misses_and_is_late(tmp_path: Path, full: bool)
 def shaky_environment(folder: Path, lives_seconds: float) -> str:
     """A cache in which the client of profile ``default`` is killed after a while; all else is the real one."""
     found = Catalog.load().stacks["python-urllib3"]
-    real = environment.build(found.folder, found.build)
+    real = environments.build(found.folder, found.build)
     made = folder / "cache" / "environments" / real.name / "bin" / "python"
     made.parent.mkdir(parents=True)
     made.write_text(

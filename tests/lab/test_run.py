@@ -20,7 +20,7 @@ from watcher.catalog import Catalog
 from watcher.judge.results import results_of
 from watcher.lab.control_plane.binaries import find
 from watcher.model import CellResult, Results
-from watcher.programs import environment
+from watcher.programs import environments
 from watcher.report.diff import Change, compare
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -87,10 +87,10 @@ RUNS = {
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ran]]]:
     """The short runs beside each other; the long one by itself, so that nothing but its own load is near it."""
     built(*STACKS)
-    real = find("auto", environment.cache_folder())
+    real = find("auto", environments.cache_folder())
     catalog = Catalog.load([MUTANTS])
     found = catalog.stacks["mutant-honest"]
-    environment.build(found.folder, found.build)
+    environments.build(found.folder, found.build)
     with ThreadPoolExecutor(1) as pool:
         yield {
             name: pool.submit(run, tmp_path_factory.mktemp("run") / "out", *arguments)
@@ -186,7 +186,7 @@ def test_a_delivered_reset_is_noticed(stack: str, ran: dict[str, Future[Ran]]) -
 
 def test_both_control_planes_give_the_same_verdicts(ran: dict[str, Future[Ran]]) -> None:
     """A matrix for documentation must not rest on an imitation; and who has only that must not be misled by it."""
-    if find("auto", environment.cache_folder()) is None:
+    if find("auto", environments.cache_folder()) is None:
         pytest.skip("no real control plane: `make control-plane` builds it")
     embedded, real = ran["idle"].result(), ran["idle, real"].result()
     assert real.status == 0, real.output + real.errors

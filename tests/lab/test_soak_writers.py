@@ -16,7 +16,7 @@ from watcher.lab import network, sysctls
 from watcher.lab.control_plane import haproxy
 from watcher.lab.control_plane.binaries import Binaries, find
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
-from watcher.programs.environment import cache_folder
+from watcher.programs.environments import cache_folder
 from watcher.soak import failures
 from watcher.soak.failures import FailureWriter
 from watcher.soak.store import Portion, TotalsStore

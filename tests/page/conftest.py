@@ -1,4 +1,4 @@
-"""One browser for all, one tab for each test; after each test nothing may have been fetched or complained of."""
+"""One browser for each module, one tab for each test; after it nothing may have been fetched or complained of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PUBLISHED = ROOT / "results"
 Opened = Callable[..., browser.Tab]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, so does its loop, and asynchronous tests of other modules need their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if browser.installed() is None:
         pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the PATH")

@@ -17,7 +17,7 @@ from watcher.api import ApiServer, request
 from watcher.catalog import Catalog
 from watcher.lab.control_plane.objects import CONFIG_MAPS
 from watcher.lab.control_plane.server import Server, serve
-from watcher.programs import environment
+from watcher.programs import environments
 from watcher.totals import Totals, Update
 
 NAMESPACE = "soak-test"
@@ -38,7 +38,7 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture(autouse=True)
 def built() -> None:
     found = Catalog.load().stacks[STACK]
-    assert environment.is_built(found.folder, found.build), "make setup builds the client environments"
+    assert environments.is_built(found.folder, found.build), "make setup builds the client environments"
 
 
 class Soak:

@@ -195,7 +195,7 @@ def test_a_users_own_client_and_scenario_are_found(client: Path, scenario: Path)
         ("memory_mib = 40", "memory_mib = -1", "stack[0].memory_mib", "greater than 0"),
         ('lock = "requirements.lock"', "", "build", "needs a lock"),
         ("{folder}/watch.py", "{foldr}/watch.py", "stack[0].command", "{foldr} is not known"),
-        ('kind = "python"', 'kind = "cobol"', "build.kind", "'python'"),
+        ('kind = "python"', 'kind = "cobol"', "build.kind", "there are cargo, go"),
         ('"retry"]', '"retyr"]', "stack[0].profiles", "unknown profile 'retyr'"),
         ('name = "mine"', 'name = "Mine!"', "stack[0].name", "pattern"),
         ("[build]", "[bulid]", "build", "is missing"),
@@ -223,12 +223,12 @@ def test_an_error_in_one_table_is_not_followed_by_the_whole_manifest(client: Pat
 
 def test_a_client_that_is_built_already_needs_no_lock(client: Path) -> None:
     """A client may be in any language; a Go program has no Python environment to make."""
-    from watcher.programs import environment
+    from watcher.programs import environments
 
     changed(client / "client.toml", 'kind = "python"\nlock = "requirements.lock"', 'kind = "none"')
     found = Catalog.load([client]).stacks["mine"]
-    assert environment.is_built(found.folder, found.build)
-    assert environment.environment_for(found.folder, found.build) == client
+    assert environments.is_built(found.folder, found.build)
+    assert environments.environment_for(found.folder, found.build) == client
 
 
 def test_a_path_of_ones_own(tmp_path: Path, scenario: Path) -> None:

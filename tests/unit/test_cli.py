@@ -8,16 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from tests.unit.report.examples import a_cell, a_run
-from watcher import cli, doctor, programs
+from watcher import cli, doctor
 from watcher.errors import LabFailure, UsageError
 from watcher.model import Build, Results, Verdict
+from watcher.programs import environments
 from watcher.records import Record, Unserved
 from watcher.report import files
 from watcher.runner.options import RunOptions
@@ -392,13 +393,13 @@ def test_build_goes_on_when_one_client_fails(client: str, tmp_path: Path, monkey
     (other / "client.toml").write_text(MANIFEST.replace('name = "mine"', 'name = "other"'))
     built: list[str] = []
 
-    def build(folder: Path, _: Build) -> Path:
+    def build(folder: Path, _: Build, **_on_line: object) -> Path:
         if folder == Path(client):
             raise LabFailure("no [network]", advice="try again")
         built.append(folder.name)
         return folder
 
-    monkeypatch.setattr(programs, "environment", SimpleNamespace(build=build), raising=False)
+    monkeypatch.setattr(environments, "build", build)
     result = call("build", "mine", "other", "--client", client, "--client", str(other))
     assert built == ["other"]
     assert result.exit_code == 3

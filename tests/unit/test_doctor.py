@@ -357,7 +357,7 @@ def test_environments_that_are_not_built_are_named(
 ) -> None:
     """Else a run shows `not-built` cells and nobody knows that one command mends it."""
     (one_client / "client.toml").write_text(MANIFEST)
-    monkeypatch.setattr("watcher.programs.environment.is_built", lambda *_: built)
+    monkeypatch.setattr("watcher.programs.environments.is_built", lambda *_: built)
     check = environments()
     assert check.ok is built
     assert check.detail == ("1 built" if built else "not built: one")

@@ -188,6 +188,25 @@ def test_what_the_real_servers_timers_decide_is_not_scaled() -> None:
         assert (skips[profile, scenario] is None) is runs, (scales, profile, scenario)
 
 
+@pytest.mark.parametrize("server", [True, False])
+@pytest.mark.parametrize("speaks", ["http2", "websocket"])
+def test_http2_and_websocket_need_a_server_that_speaks_them(speaks: str, server: bool) -> None:
+    """A client of HTTP/2 that was measured over HTTP/1.1 would get a verdict on what its users do not run."""
+    stacks = [stack(**{speaks: True}), stack(name="plain")]
+    skips = {
+        cell.id.stack: cell.skip
+        for cell in plan.make(choice(stacks=stacks, real_server=server))
+        if cell.control is None and cell.id.profile == "default"
+    }
+    assert skips["plain"] is None
+    if server:
+        assert skips["a-stack"] is None
+    else:
+        assert skips["a-stack"] is not None
+        assert skips["a-stack"].verdict is Verdict.INVALID
+        assert skips["a-stack"].reason.startswith("needs the real control plane")
+
+
 KUBE_PROXY = [CATALOG.scenarios[f"{name}-kube-proxy-nftables"] for name in ("control", "blackhole")]
 
 

@@ -9,10 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 from watcher.cli import (
+    building,
     judging,
     listing,
     machine,
     pathing,
+    probing,
     publishing,
     rehearsing,
     reporting,
@@ -96,7 +98,8 @@ app.command("publish", epilog=publishing.EPILOG)(publishing.publish)
 app.command("path", epilog=pathing.EPILOG)(pathing.path)
 app.command("soak", epilog=soaking.EPILOG)(soaking.soak)
 app.command("summarize", epilog=summarizing.EPILOG)(summarizing.summarize)
-app.command("build", epilog=machine.BUILD_EPILOG)(machine.build)
+app.command("probe", epilog=probing.EPILOG)(probing.probe)
+app.command("build", epilog=building.EPILOG)(building.build)
 app.command("doctor", epilog=machine.DOCTOR_EPILOG)(machine.doctor)
 
 

@@ -14,8 +14,9 @@ EPILOG = """
 
 `CHANGE_INTERVAL_SECONDS` between two touches, seconds or cron [600]; `DEADLINE_SECONDS` to observe one [10]
 
-`WATCHER_STACKS`, `WATCHER_PROFILES` names and globs, with commas [python-\\*; default,tcp-keepalive]; in the file any
-number of `[[watcher]]` with `stack` and `profile` instead; `WATCHER_CLIENTS` client folders of your own, with colons
+`WATCHER_STACKS`, `WATCHER_PROFILES` names and globs, with commas [the official Python clients, kubernetes-asyncio,
+urllib3 and client-go's informer; default,tcp-keepalive]; in the file any number of `[[watcher]]` with `stack` and
+`profile` instead; `WATCHER_CLIENTS` client folders of your own, with colons
 
 `WATCHER_INSTANCE` [soak], `WATCHER_CLUSTER`, `WATCHER_NODE` what the table calls this soak, its cluster and its node
 

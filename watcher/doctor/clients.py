@@ -12,13 +12,17 @@ def environments() -> Check:
     """Never an error: a broken manifest is what a doctor should say, not die of."""
     # Late, so that the lab can be examined where the catalog is what is broken.
     from watcher.catalog import Catalog
-    from watcher.programs import environment
+    from watcher.programs import environments
 
     try:
-        folders = {found.folder: found.build for found in Catalog.load().stacks.values()}
-        missing = sorted(folder.name for folder, build in folders.items() if not environment.is_built(folder, build))
+        wanted = dict.fromkeys((found.folder, found.build) for found in Catalog.load().stacks.values())
+        missing = [(folder, build) for folder, build in wanted if not environments.is_built(folder, build)]
+        lacks = [environments.lacks(folder, build) for folder, build in missing]
     except WatcherError as error:
         return Check(_NAME, False, error.message, error.advice, required=False)
     if missing:
-        return Check(_NAME, False, f"not built: {', '.join(missing)}", "watcher build", required=False)
-    return Check(_NAME, True, f"{len(folders)} built", required=False)
+        names = ", ".join(dict.fromkeys(folder.name for folder, _ in missing))
+        tools = dict.fromkeys(f"{lack.message}: {lack.advice}" for lack in lacks if lack is not None)
+        remedy = "\n".join([*tools, "watcher build"])
+        return Check(_NAME, False, f"not built: {names}", remedy, required=False)
+    return Check(_NAME, True, f"{len(wanted)} built", required=False)

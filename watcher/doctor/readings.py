@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watcher.lab import sandbox
 from watcher.lab.control_plane import binaries
-from watcher.programs import environment
+from watcher.programs import environments
 
 NEEDED_TOOLS: Mapping[str, str] = {
     "nft": "nftables",
@@ -102,7 +102,7 @@ def read() -> Readings:
         memory_mib=_memory_mib() if linux else None,
         cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
         assets=assets,
-        built=tuple(sorted(found.version for found in binaries.in_cache(environment.cache_folder()))) if linux else (),
+        built=tuple(sorted(found.version for found in binaries.in_cache(environments.cache_folder()))) if linux else (),
         assets_found=tuple(name for name in named if assets and os.access(Path(assets, name), os.X_OK)),
     )
 

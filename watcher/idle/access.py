@@ -41,22 +41,19 @@ def in_pod(folder: Path = SERVICE_ACCOUNT) -> tuple[Credentials, str]:
 def of_kubeconfig(context: str | None, file: Path | None) -> tuple[Credentials, str]:
     """And the context's namespace; without ``context`` the current one. Raises UsageError for what cannot be used."""
     from kubernetes import client
-    from kubernetes.config import ConfigException, kube_config
+    from kubernetes.config import kube_config
 
-    # The package carries types for some of its functions only.
-    list_contexts: Any = kube_config.list_kube_config_contexts
-    load: Any = kube_config.load_kube_config
+    from watcher.idle import kubeconfig
+
+    load: Any = kube_config.load_kube_config  # the package carries types for some of its functions only
     configuration = client.Configuration()
-    where = None if file is None else str(file)
     try:
-        contexts, current_context = list_contexts(config_file=where)
-        load(config_file=where, context=context, client_configuration=configuration)
-    except (ConfigException, OSError, ValueError) as error:
+        namespace = kubeconfig.namespace_of(context, file)
+        load(config_file=kubeconfig.location(file), context=context, client_configuration=configuration)
+    except kubeconfig.UNUSABLE as error:
         raise UsageError(
             f"the kubeconfig cannot be used: {error}", advice="`kubectl config get-contexts` lists what there is"
         ) from error
-    chosen = next((each for each in contexts if each["name"] == context), current_context)
-    namespace = str(chosen["context"].get("namespace") or "default")
     _refuse(configuration)
     return lambda: _server(configuration), namespace
 

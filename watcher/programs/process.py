@@ -157,6 +157,10 @@ class Process:
                 pass
         self.kill()
 
+    def terminate(self) -> None:
+        """SIGTERM to all of the program's session, and no more."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """SIGKILL to all that is left of the program's session."""
         self._signal(signal.SIGKILL)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -17,21 +15,18 @@ from watcher.judge.proving import HAPPENED
 from watcher.judge.results import results_of
 from watcher.model import CellResult, Control, Results, Verdict
 from watcher.publish.headers import trimmed
+from watcher.publish.making import MOST_OCTETS, Say, making, packed, size, whole
 from watcher.publish.redaction import Redaction
 from watcher.records import RECORD
 from watcher.report import cell as cell_in_words
 from watcher.report import files
 from watcher.report.index import ENVIRONMENT
 
-MOST_OCTETS = 10_000_000
-"""Of one published run. A repository keeps every octet for ever, and everybody who clones it fetches them."""
 MOST_OF_A_LOG = 65_536
 EVIDENCE = "evidence"
 CAPTURES = ("client-link.pcap", "server-link.pcap")
 PROGRAM = "program.jsonl"
 ERRORS = "stderr.log"
-
-Say = Callable[[str], None]
 
 _NO_FOLDER = frozenset({Verdict.UNSUPPORTED, Verdict.NOT_BUILT, Verdict.NOT_RUN})
 
@@ -47,39 +42,28 @@ def publish(
     if not run.is_dir():
         raise UsageError(f"{run} is no folder", advice="give the folder that `watcher run` wrote (its --output)")
     kept = journal.find(run)
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".publishing-", dir=to))
-    except OSError as error:
-        raise UsageError(f"{to} cannot be written: {error.strerror}", advice="name another folder with --to") from error
-    try:
+    with making(to) as made:
         say(f"copying {kept.name}")
-        _copy_journal(kept, making, redaction)
+        _copy_journal(kept, made, redaction)
         say("judging it again")
-        results = results_of(journal.read(making))
+        results = results_of(journal.read(made))
         if not anyway:
             _fit(results)
         texts = files.derived(results)
         for name, content in texts.items():
-            (making / name).write_text(content, encoding="utf-8")
-        (making / ENVIRONMENT).write_text(_environment(making), encoding="utf-8")
+            (made / name).write_text(content, encoding="utf-8")
+        (made / ENVIRONMENT).write_text(_environment(made), encoding="utf-8")
         place = to / name_of(results, texts[files.RESULTS])
         if place.exists():
             raise UsageError(f"this run is published already: {place}", advice="published runs are never overwritten")
         cells = list(worth_evidence(results))
         for number, cell in enumerate(cells, 1):
             say(f"evidence {number}/{len(cells)}: {cell.stack}/{cell.profile}/{cell.scenario}")
-            place_of_cell = _copy_evidence(cell, run, making, redaction)
+            place_of_cell = _copy_evidence(cell, run, made, redaction)
             words = cell_in_words.text(cell, results.run)
             (place_of_cell / cell_in_words.FILE).write_text(words, encoding="utf-8")
-        say(f"{_size(making, most_octets) / 1e6:.1f} MB of at most {most_octets / 1e6:.1f} MB")
-        making.chmod(0o755)
-        making.rename(place)
-    except OSError as error:
-        raise UsageError(f"{error.filename or to} cannot be read or written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return place
+        say(size(made, most_octets, "publish a run of fewer cells"))
+        return whole(made, place)
 
 
 def name_of(results: Results, content: str) -> str:
@@ -201,21 +185,3 @@ def _tail(log: Path) -> str:
     # From the next line on: a path that is cut in two would not be known for one.
     whole_lines = text.partition("\n")[2]
     return f"[the first {size - MOST_OF_A_LOG} octets are left out]\n{whole_lines}"
-
-
-def packed(content: bytes) -> bytes:
-    """gzip, the same octets whenever it is made."""
-    return gzip.compress(content, 9, mtime=0)
-
-
-def _size(folder: Path, most_octets: int) -> int:
-    sizes = {file: file.stat().st_size for file in folder.rglob("*") if file.is_file()}
-    total = sum(sizes.values())
-    if total > most_octets:
-        largest = sorted(sizes, key=lambda file: (-sizes[file], file))[:5]
-        names = ", ".join(f"{file.relative_to(folder)} {sizes[file] / 1e6:.2f} MB" for file in largest)
-        raise UsageError(
-            f"the run would take {total / 1e6:.2f} MB, more than {most_octets / 1e6:.2f} MB; the largest: {names}",
-            advice="publish a run of fewer cells",
-        )
-    return total

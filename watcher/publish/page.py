@@ -18,6 +18,7 @@ from watcher.publish import folder
 from watcher.report import cell as cell_in_words
 from watcher.report import page
 from watcher.report.index import Published
+from watcher.report.soaks import Soak
 from watcher.timeline import Timeline
 
 SOURCES = frozenset({".cs", ".go", ".java", ".js", ".kt", ".mjs", ".py", ".rb", ".rs", ".sh", ".ts"})
@@ -59,7 +60,9 @@ def surroundings(results: Results, run: Path, place: Path, repository: Path | No
     )
 
 
-def pages(to: Path, runs: Iterable[Published], repository: Path, *, again: bool) -> Iterator[tuple[Path, str]]:
+def pages(
+    to: Path, runs: Iterable[Published], repository: Path, *, again: bool, soaks: Iterable[Soak] = ()
+) -> Iterator[tuple[Path, str]]:
     """File and content: a page for each published run that has none (or, ``again``, for each), then their index.
 
     The pages lie beside the runs, not in them: a run is never changed, its page may be drawn better one day.
@@ -70,7 +73,7 @@ def pages(to: Path, runs: Iterable[Published], repository: Path, *, again: bool)
         file = place / f"{run.name}.html"
         if again or not file.exists():
             yield file, render(run.results, run.name, to / run.name, place, repository)
-    yield to / page.INDEX, page.index_page(runs, [run.name for run in runs])
+    yield to / page.INDEX, page.index_page(runs, [run.name for run in runs], soaks)
 
 
 def cell_name(cell: CellResult) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from watcher.rehearsal.order import Touches
 from watcher.totals import Totals, Update
@@ -15,10 +16,22 @@ PERHAPS = (Update.SLOW, Update.AWAY, Update.INTERRUPTED)
 """It may have, and the answer came too late, was lost, or nobody was there any more to read it."""
 
 
-def touches(lines: Iterable[str], user: str, namespace: str, trigger: str = "trigger") -> Touches:
-    """The updates of the trigger by ``user`` in an audit log; half a line at its end is passed over."""
-    statuses: Counter[int] = Counter()
-    nonces = []
+@dataclass(frozen=True)
+class Updated:
+    """One update of the trigger, as the API server wrote it down."""
+
+    at: str
+    """When it came in, in the API server's own words."""
+    status: int
+    nonce: str
+
+
+def user_of(namespace: str, account: str) -> str:
+    return f"system:serviceaccount:{namespace}:{account}"
+
+
+def updates(lines: Iterable[str], user: str, namespace: str, trigger: str = "trigger") -> Iterator[Updated]:
+    """Those of the trigger by ``user`` in an audit log; half a line at its end is passed over."""
     for line in lines:
         try:
             event = json.loads(line)
@@ -34,12 +47,26 @@ def touches(lines: Iterable[str], user: str, namespace: str, trigger: str = "tri
             or (where.get("resource"), where.get("namespace"), where.get("name")) != ("configmaps", namespace, trigger)
         ):
             continue
-        status = int((event.get("responseStatus") or {}).get("code", 0))
-        statuses[status] += 1
-        if status == 200:
-            nonces.append(str(((event.get("requestObject") or {}).get("data") or {}).get("nonce", "")))
-    others = {str(status): count for status, count in sorted(statuses.items()) if status != 200}
-    return Touches(answered=statuses[200], others=others, nonces=tuple(nonces))
+        yield Updated(
+            at=str(event.get("requestReceivedTimestamp", "")),
+            status=int((event.get("responseStatus") or {}).get("code", 0)),
+            nonce=str(((event.get("requestObject") or {}).get("data") or {}).get("nonce", "")),
+        )
+
+
+def counted(found: Iterable[Updated]) -> Touches:
+    found = list(found)
+    statuses = Counter(each.status for each in found)
+    return Touches(
+        answered=statuses[200],
+        others={str(status): count for status, count in sorted(statuses.items()) if status != 200},
+        nonces=tuple(each.nonce for each in found if each.status == 200),
+    )
+
+
+def touches(lines: Iterable[str], user: str, namespace: str, trigger: str = "trigger") -> Touches:
+    """How often the trigger was updated by ``user``, by an audit log."""
+    return counted(updates(lines, user, namespace, trigger))
 
 
 def disagreements(

@@ -181,7 +181,7 @@ class Cluster:
         """The soak's updates in the API server's audit log; None on the embedded control plane."""
         if self.order.control_plane is None:
             return None
-        user = f"system:serviceaccount:{self.order.namespace}:{self.order.account}"
+        user = audit.user_of(self.order.namespace, self.order.account)
         lines: list[str] = []
         for log in sorted((self.folder / LOGS).glob("audit-*.log")):
             lines += log.read_text(errors="replace").splitlines()

@@ -10,6 +10,10 @@ from watcher.lab.control_plane.binaries import Binaries
 from watcher.model import Balancer, Ending, Name, PositiveSeconds, ServerKeepalive, Timing, Value
 from watcher.totals import Totals
 
+NAMESPACE = "watcher"
+ACCOUNT = "watcher"
+"""The soak's own, as ``deploy/base`` names them."""
+
 
 class PathOrder(Value):
     """The path of one cluster, in real seconds of this rehearsal (``lab.path.PathPlan``)."""
@@ -30,8 +34,8 @@ class ClusterOrder(Value):
     """Absolute; all that is kept of this cluster lies in it."""
     control_plane: Binaries | None = None
     """The real one; None is the embedded one."""
-    namespace: Name = "watcher"
-    account: Name = "watcher"
+    namespace: Name = NAMESPACE
+    account: Name = ACCOUNT
     manifests: str | None = None
     """What ``kubectl apply`` is given; None where the rehearsal makes namespace, account and rights by itself."""
     kubectl: str | None = None

@@ -22,7 +22,8 @@ from watcher.errors import LabFailure, UsageError
 from watcher.lab import sandbox
 from watcher.lab.control_plane import binaries
 from watcher.lab.control_plane.binaries import Binaries
-from watcher.programs import environment
+from watcher.programs import environments
+from watcher.programs.environments.work import CACHE_VARIABLE
 from watcher.rehearsal.options import RehearsalOptions, chosen_paths, path_order
 from watcher.rehearsal.order import SAID, Broken, ClusterOrder, Ended, Said
 from watcher.rehearsal.progress import words
@@ -59,7 +60,7 @@ def rehearse(options: RehearsalOptions, catalog: Catalog, console: Console) -> R
     """
     paths = chosen_paths(options.clusters, catalog.paths)
     path_orders = {name: path_order(name, path, options) for name, path in paths.items()}
-    control_plane = binaries.find(options.control_plane, environment.cache_folder())
+    control_plane = binaries.find(options.control_plane, environments.cache_folder())
     _build(options, catalog, console)
     folder = _new_folder(options.output)
     manifests, kubectl = manifests_of(control_plane)
@@ -104,7 +105,7 @@ def soak_environment(options: RehearsalOptions, name: str, path: str, folder: Pa
     asked = {"WATCHER_STACKS": options.stacks, "WATCHER_PROFILES": options.profiles}
     return {
         **{key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ},
-        environment.CACHE_VARIABLE: str(environment.cache_folder()),
+        CACHE_VARIABLE: str(environments.cache_folder()),
         "CHANGE_INTERVAL_SECONDS": f"{options.interval_seconds / options.scale:g}",
         "DEADLINE_SECONDS": f"{deadline:g}",
         "WATCHER_SCALE": f"{options.scale:g}",
@@ -187,9 +188,9 @@ def _build(options: RehearsalOptions, catalog: Catalog, console: Console) -> Non
     """Makes the environments of the stacks that the soaks will start. Raises WatcherError where one cannot be made."""
     for name in catalog.select_stacks(options.stacks):
         found = catalog.stacks[name]
-        if not environment.is_built(found.folder, found.build):
+        if not environments.is_built(found.folder, found.build):
             console.print(f"building {found.folder.name}", highlight=False)
-            environment.build(found.folder, found.build)
+            environments.build(found.folder, found.build)
 
 
 def manifests_of(control_plane: Binaries | None) -> tuple[str | None, str | None]:

@@ -16,11 +16,12 @@ BEGIN = "<!-- results -->"
 END = "<!-- /results -->"
 
 
-def replaced(text: str, content: str, file: str) -> str:
+def replaced(text: str, content: str, file: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """``text`` with ``content`` between its markers; FileError unless each marker stands there once, in order."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise FileError(file, None, f"needs one {BEGIN} and, after it, one {END}", advice="the table goes in between")
-    return f"{text.partition(BEGIN)[0]}{BEGIN}\n{content}{END}{text.partition(END)[2]}"
+    begin, end = markers
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise FileError(file, None, f"needs one {begin} and, after it, one {end}", advice="the table goes in between")
+    return f"{text.partition(begin)[0]}{begin}\n{content}{end}{text.partition(end)[2]}"
 
 
 def block(run: Published, link: str) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 from watcher import journal, plan
 from watcher.catalog import Catalog, FoundStack
 from watcher.doctor import machine
-from watcher.errors import LabFailure, UsageError, WatcherError
+from watcher.errors import LabFailure, UsageError
 from watcher.judge import proofs
 from watcher.judge.fold import Judge
 from watcher.judge.results import results_of
@@ -25,7 +25,8 @@ from watcher.lab import sandbox
 from watcher.lab.control_plane import binaries, kube_proxy
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.model import CellPlan, Results, ScenarioResult, StackResult, Verdict
-from watcher.programs import environment
+from watcher.programs import environments
+from watcher.programs.environments.together import Wanted, build_together
 from watcher.records import RECORD, LabError, Planned, Record, RunEnded, RunStarted
 from watcher.runner.figures import Figures
 from watcher.runner.options import RunOptions
@@ -87,7 +88,7 @@ def _plan_into_journal(this: _Run) -> None:
 
 
 def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
-    control_plane = binaries.find(options.control_plane, environment.cache_folder())
+    control_plane = binaries.find(options.control_plane, environments.cache_folder())
     stacks = [catalog.stacks[name] for name in catalog.select_stacks(options.stacks)]
     scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
     for scenario in scenarios:
@@ -102,6 +103,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             not_built=not_built,
             cells=None if options.cells is None else [part.strip() for part in options.cells.split(",")],
             server_scales=control_plane is None,
+            real_server=control_plane is not None,
             missing_balancers=kube_proxy.missing(control_plane),
             scale=options.scale,
             repeat=options.repeat,
@@ -163,7 +165,7 @@ def _resume(options: RunOptions) -> _Run:
     if started is None:
         raise UsageError(f"{options.output} holds a run that never began", advice="start it anew in another folder")
     control_plane = (
-        None if started.control_plane == EMBEDDED else binaries.find("kubernetes", environment.cache_folder())
+        None if started.control_plane == EMBEDDED else binaries.find("kubernetes", environments.cache_folder())
     )
     if _name(control_plane) != started.control_plane:
         raise UsageError(
@@ -205,21 +207,21 @@ def _empty(folder: Path) -> Path:
 
 def _build(stacks: Sequence[FoundStack], console: Console) -> dict[str, str]:
     """Builds what the stacks still need; returns those that could not be built, each with why."""
-    failed: dict[str, str] = {}
-    for found in stacks:
-        if environment.is_built(found.folder, found.build):
-            continue
-        console.print(f"building {found.folder.name}", highlight=False)
-        try:
-            environment.build(found.folder, found.build)
-        except WatcherError as error:
-            failed[found.stack.name] = f"its environment could not be built: {error.message}"
-    return failed
+    of = {found.stack.name: Wanted(found.folder, found.build) for found in stacks}
+    missing = [each for each in dict.fromkeys(of.values()) if not environments.is_built(each.folder, each.build)]
+    if missing:
+        console.print(f"building {', '.join(dict.fromkeys(each.folder.name for each in missing))}", highlight=False)
+    failed = build_together(missing)
+    return {
+        name: f"its environment could not be built: {failed[each].message}"
+        for name, each in of.items()
+        if each in failed
+    }
 
 
 def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:
     launches = {}
-    for name in {cell.id.stack for cell in cells if cell.control is None}:
+    for name in {cell.id.stack for cell in cells if cell.control is None and cell.skip is None}:
         if name not in catalog.stacks:
             raise UsageError(
                 f"stack {name!r} of this run is not in the catalog any more",
@@ -227,7 +229,7 @@ def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:
             )
         found = catalog.stacks[name]
         places = {
-            "environment": str(environment.environment_for(found.folder, found.build)),
+            "environment": str(environments.environment_for(found.folder, found.build)),
             "folder": str(found.folder.absolute()),
         }
         arguments = tuple(argument.format(**places) for argument in found.stack.command)

@@ -25,7 +25,7 @@ from watcher.errors import UsageError
 from watcher.idle.connection import IdleConnection
 from watcher.idle.quiet import LEAST_QUIET_SECONDS, QuietWatch, describe
 from watcher.judge.touches import Judged, Late
-from watcher.programs import contract, environment
+from watcher.programs import contract, environments
 from watcher.soak import delivery, logs
 from watcher.soak.access import Access, InCluster, Kubeconfig
 from watcher.soak.child import HEALTHY_SECONDS, Child, Start
@@ -62,11 +62,11 @@ def starts_of(settings: SoakSettings, access: Access, catalog: Catalog, namespac
     starts = {}
     for stack_name, profile_name in settings.pairs(catalog):
         found, profile = catalog.stacks[stack_name], catalog.profiles[profile_name]
-        if not environment.is_built(found.folder, found.build):
+        if not environments.is_built(found.folder, found.build):
             raise UsageError(
                 f"the environment of {found.folder.name} is not built", advice="`watcher build` does it, once"
             )
-        places = {"environment": str(environment.environment_for(found.folder, found.build)), "folder": found.folder}
+        places = {"environment": str(environments.environment_for(found.folder, found.build)), "folder": found.folder}
         folder = settings.spool_folder() / "programs" / f"{stack_name}--{profile_name}"
         variables = contract.environment(
             plan.effective(profile.settings, settings.scale), profile_name, "", namespace, settings.trigger

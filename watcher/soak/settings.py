@@ -25,7 +25,9 @@ from watcher.totals import MOST_WATCHERS
 from watcher.updater import schedule_of
 
 FILE_VARIABLE = "WATCHER_SOAK_FILE"
-DEFAULT_STACKS = "python-*"
+DEFAULT_STACKS = (
+    "python-kubernetes,python-kubernetes-informer,python-kubernetes-asyncio,python-urllib3,client-go-informer"
+)
 DEFAULT_PROFILES = "default,tcp-keepalive"
 DEFAULT_SPOOL = Path("/var/lib/watcher")
 

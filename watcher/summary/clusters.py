@@ -38,25 +38,17 @@ def export(context: str, column: str, namespace: str | None, kubeconfig: Path | 
 
 def _client(context: str, kubeconfig: Path | None) -> tuple[Any, str]:
     from kubernetes import client
-    from kubernetes.config import ConfigException, kube_config
-    from yaml import YAMLError
+    from kubernetes.config import kube_config
 
-    # The package carries types for some of its functions only.
-    read_files: Any = kube_config.KubeConfigMerger
-    load: Any = kube_config.new_client_from_config
-    where = kube_config.KUBE_CONFIG_DEFAULT_LOCATION if kubeconfig is None else str(kubeconfig)
+    from watcher.idle import kubeconfig as files
+
+    load: Any = kube_config.new_client_from_config  # the package carries types for some of its functions only
     configuration: Any = client.Configuration()
     configuration.retries = False
     try:
-        # Not list_kube_config_contexts: it wants a current context, which nobody needs who names one.
-        found = read_files(where).config
-        contexts = (found.value.get("contexts") or []) if found is not None else []
-        chosen = next((each.value for each in contexts if each.value.get("name") == context), None)
-        if chosen is None:
-            raise ConfigException(f"there is no context {context!r}")
-        namespace = str(chosen["context"].get("namespace") or "default")
-        api = load(config_file=where, context=context, client_configuration=configuration)
-    except (ConfigException, YAMLError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        namespace = files.namespace_of(context, kubeconfig)
+        api = load(config_file=files.location(kubeconfig), context=context, client_configuration=configuration)
+    except files.UNUSABLE as error:
         raise UsageError(
             f"the kubeconfig cannot be used: {error}", advice="`kubectl config get-contexts` lists what there is"
         ) from error

@@ -22,8 +22,9 @@ from typer.testing import CliRunner
 
 from watcher import cli
 from watcher.errors import ControlPlaneFailure, LabUnavailable, UsageError, WatcherError
-from watcher.lab.control_plane import binaries, modules, toolchain
+from watcher.lab.control_plane import binaries, modules
 from watcher.lab.control_plane.build import UNFINISHED, build
+from watcher.toolchains import go as go_toolchain
 
 # Builds programs that say the version they were linked with. $FAILS names a command that prints $SAYS and fails;
 # $HANGS one that never ends; $LIES a version to build in place of the one that is asked for.
@@ -247,7 +248,7 @@ def test_the_pinned_version_is_not_resolved_anew(bench: Bench) -> None:
     for folder in modules.FOLDERS:
         for name in ("go.mod", "go.sum"):
             used = (made.folder / "modules" / folder / name).read_text()
-            assert used == (toolchain.DATA / folder / name).read_text()
+            assert used == (modules.DATA / folder / name).read_text()
 
 
 def test_another_go_is_another_build(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +292,7 @@ def test_the_modules_of_another_version() -> None:
 def test_the_pins_agree_with_each_other() -> None:
     """A half-updated pin builds a server of two versions, or none on a machine whose caches are empty."""
     version = modules.pinned_kubernetes()
-    text = (toolchain.DATA / "kubernetes" / "go.mod").read_text()
+    text = (modules.DATA / "kubernetes" / "go.mod").read_text()
     published = re.findall(r"^\tk8s\.io/\S+ => (\S+) (\S+)$", text, re.MULTILINE)
     assert len(published) > 25
     assert {pin for _, pin in published} == {f"v0.{version.removeprefix('1.')}"}
@@ -300,19 +301,19 @@ def test_the_pins_agree_with_each_other() -> None:
         ("kubernetes", "k8s.io/apiserver", published[0][1].removeprefix("v")),
         ("etcd", modules.ETCD, modules.pinned_etcd()),
     ):
-        sums = (toolchain.DATA / folder / "go.sum").read_text()
+        sums = (modules.DATA / folder / "go.sum").read_text()
         assert re.search(rf"^{re.escape(module)} v{re.escape(pin)} h1:", sums, re.MULTILINE)
         assert re.search(rf"^{re.escape(module)} v{re.escape(pin)}/go.mod h1:", sums, re.MULTILINE)
     for program in modules.PROGRAMS:
-        assert program.package in (toolchain.DATA / program.folder / "go.mod").read_text()
+        assert program.package in (modules.DATA / program.folder / "go.mod").read_text()
 
 
 def test_the_wheel_s_go_can_build_what_is_pinned(bench: Bench) -> None:
     """Else a machine without Go could build nothing, and nobody who has Go would notice."""
     bench.go.unlink()
-    go = toolchain.choose(bench.cache, modules.needed_go())
+    go = go_toolchain.choose(bench.cache, modules.needed_go())
     assert go.fetched
-    assert toolchain.parse(go.version) >= modules.needed_go() >= (1, 24)
+    assert go_toolchain.parse(go.version) >= modules.needed_go() >= (1, 24)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_the_wheel_s_go_can_build_what_is_pinned(bench: Bench) -> None:
 )
 def test_versions_of_go(text: str, numbers: tuple[int, ...]) -> None:
     """1.9 is older than 1.26; a distribution's suffix or a candidate is no reason to fetch another Go."""
-    assert toolchain.parse(text) == numbers
+    assert go_toolchain.parse(text) == numbers
 
 
 @pytest.mark.parametrize("on_the_path", [None, "go1.21.13", "broken"])

@@ -67,6 +67,35 @@ def test_a_context_is_read(tmp_path: Path) -> None:
     assert access.of_kubeconfig("second", kubeconfig(tmp_path))[1] == "default"
 
 
+def without_current_context(folder: Path) -> Path:
+    file = kubeconfig(folder)
+    content = json.loads(file.read_text())
+    del content["current-context"]
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_who_names_a_context_needs_no_current_one(tmp_path: Path) -> None:
+    """A kubeconfig put together for several clusters is refused, though the command says which."""
+    credentials, namespace = access.of_kubeconfig("first", without_current_context(tmp_path))
+    assert (credentials().host, namespace) == ("api.example", "mine")
+
+
+def test_without_any_context_the_way_out_is_said(tmp_path: Path) -> None:
+    """The loader's own words speak of keys in an object."""
+    with pytest.raises(UsageError, match="no current context; --context NAME"):
+        access.of_kubeconfig(None, without_current_context(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "a: b", "contexts: 3", "contexts: [3]", "{", "contexts: [{name: x}]"])
+def test_what_is_no_kubeconfig_is_a_usage_error(tmp_path: Path, content: str) -> None:
+    """A traceback of the package, which says neither which file nor what to do."""
+    file = tmp_path / "config"
+    file.write_text(content)
+    with pytest.raises(UsageError, match="kubeconfig cannot be used"):
+        access.of_kubeconfig("x", file)
+
+
 def test_a_proxy_is_refused(tmp_path: Path) -> None:
     """Else the proxy's timeout is published as the path's."""
     with pytest.raises(UsageError, match="proxy"):

@@ -15,9 +15,10 @@ import uv
 
 from watcher.errors import FileError, WatcherError
 from watcher.model import Build
-from watcher.programs import environment
+from watcher.programs import environments
 
-BUILD = Build(kind="python", lock="requirements.lock")
+LOCK = "requirements.lock"
+BUILD = Build(kind="python", lock=LOCK)
 
 # Notes how it was called. `uv pip install` does what $STAND_IN says.
 STAND_IN = r"""#!/bin/sh
@@ -60,45 +61,45 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "checkout" / "python-example"
     made.mkdir(parents=True)
-    (made / BUILD.lock).write_text("example==1.0\n")
+    (made / LOCK).write_text("example==1.0\n")
     return made
 
 
 def test_it_is_built_once(folder: Path, calls: Calls) -> None:
     """Every `make matrix` would otherwise download the libraries again."""
     said: list[str] = []
-    assert not environment.is_built(folder, BUILD)
-    place = environment.build(folder, BUILD, on_line=said.append)
-    assert place == environment.environment_for(folder, BUILD)
-    assert environment.is_built(folder, BUILD)
+    assert not environments.is_built(folder, BUILD)
+    place = environments.build(folder, BUILD, on_line=said.append)
+    assert place == environments.environment_for(folder, BUILD)
+    assert environments.is_built(folder, BUILD)
     assert any(line.startswith("making ") for line in said)
-    assert environment.build(folder, BUILD) == place
+    assert environments.build(folder, BUILD) == place
     assert len(calls.lines("pip")) == 1
 
 
 def test_another_lock_is_another_environment(folder: Path, calls: Calls) -> None:
     """A library upgraded in place would change what an older checkout measures."""
-    first = environment.build(folder, BUILD)
-    (folder / BUILD.lock).write_text("example==1.1\n")
-    assert environment.environment_for(folder, BUILD) != first
-    assert not environment.is_built(folder, BUILD)
-    environment.build(folder, BUILD)
+    first = environments.build(folder, BUILD)
+    (folder / LOCK).write_text("example==1.1\n")
+    assert environments.environment_for(folder, BUILD) != first
+    assert not environments.is_built(folder, BUILD)
+    environments.build(folder, BUILD)
     assert len(calls.lines("pip")) == 2
 
 
 @pytest.mark.usefixtures("calls")
 def test_another_python_is_another_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A .venv made anew with another Python would run the clients with the old one and name the new."""
-    first = environment.environment_for(folder, BUILD)
+    first = environments.environment_for(folder, BUILD)
     monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
-    assert environment.environment_for(folder, BUILD) != first
+    assert environments.environment_for(folder, BUILD) != first
 
 
 def test_several_at_once_build_it_once(folder: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs that start together must not remove what the other is building."""
     monkeypatch.setenv("STAND_IN", "slow")
     with ThreadPoolExecutor(4) as pool:
-        places = set(pool.map(lambda _: environment.build(folder, BUILD), range(4)))
+        places = set(pool.map(lambda _: environments.build(folder, BUILD), range(4)))
     assert len(places) == 1
     assert len(calls.lines("pip")) == 1
 
@@ -108,14 +109,14 @@ def test_a_failure_names_its_log_and_leaves_nothing(folder: Path, monkeypatch: p
     """Without a network a user needs to read what uv said, and to be able to try again."""
     monkeypatch.setenv("STAND_IN", "fail")
     with pytest.raises(WatcherError, match=r"python-example could not be built: uv pip ended with status 2") as caught:
-        environment.build(folder, BUILD)
-    place = environment.environment_for(folder, BUILD)
+        environments.build(folder, BUILD)
+    place = environments.environment_for(folder, BUILD)
     log = place.with_name(f"{place.name}.log")
     assert str(log) in str(caught.value)
     assert "no such package" in log.read_text()
     assert [entry.name for entry in place.parent.iterdir() if entry.is_dir()] == []
     monkeypatch.delenv("STAND_IN")
-    assert environment.build(folder, BUILD) == place
+    assert environments.build(folder, BUILD) == place
     assert not log.exists()
 
 
@@ -123,9 +124,9 @@ def test_a_failure_names_its_log_and_leaves_nothing(folder: Path, monkeypatch: p
 def test_a_build_that_is_killed_is_not_used(folder: Path) -> None:
     """A half-installed library would fail in the middle of a run, in one of a thousand ways."""
     code = (
-        "import sys, pathlib, uv; from watcher.programs import environment; from watcher.model import Build\n"
+        "import sys, pathlib, uv; from watcher.programs import environments; from watcher.model import Build\n"
         "uv.find_uv_bin = lambda: sys.argv[2]\n"
-        "environment.build(pathlib.Path(sys.argv[1]), Build(kind='python', lock='requirements.lock'), on_line=print)"
+        "environments.build(pathlib.Path(sys.argv[1]), Build(kind='python', lock='requirements.lock'), on_line=print)"
     )
     building = subprocess.Popen(
         [sys.executable, "-uc", code, str(folder), uv.find_uv_bin()],
@@ -139,23 +140,23 @@ def test_a_build_that_is_killed_is_not_used(folder: Path) -> None:
         while building.stdout.readline() not in ("hanging\n", ""):
             pass
         os.killpg(building.pid, signal.SIGKILL)
-    place = environment.environment_for(folder, BUILD)
+    place = environments.environment_for(folder, BUILD)
     assert place.with_name(f".{place.name}.unfinished").is_dir(), "it was not killed in the middle"
-    assert not environment.is_built(folder, BUILD)
+    assert not environments.is_built(folder, BUILD)
     began = time.monotonic()
-    environment.build(folder, BUILD)
+    environments.build(folder, BUILD)
     assert time.monotonic() - began < 10, "the dead one's lock was waited for"
     assert [entry for entry in place.parent.iterdir() if entry.is_dir()] == [place]
 
 
 def test_an_environment_whose_python_is_gone_is_built_again(folder: Path, calls: Calls) -> None:
     """After an upgrade of the system's Python the link in the environment leads nowhere."""
-    python = environment.build(folder, BUILD) / "bin" / "python"
+    python = environments.build(folder, BUILD) / "bin" / "python"
     python.unlink()
     python.symlink_to("/nowhere/python3")
-    assert not environment.is_built(folder, BUILD)
-    environment.build(folder, BUILD)
-    assert environment.is_built(folder, BUILD)
+    assert not environments.is_built(folder, BUILD)
+    environments.build(folder, BUILD)
+    assert environments.is_built(folder, BUILD)
     assert len(calls.lines("pip")) == 2
 
 
@@ -164,7 +165,7 @@ def test_uv_is_not_led_astray(folder: Path, calls: Calls, tmp_path: Path, monkey
     monkeypatch.setenv("VIRTUAL_ENV", "/elsewhere")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.chdir(folder)
-    environment.build(folder, BUILD)
+    environments.build(folder, BUILD)
     cache = tmp_path / "cache"
     for command in ("venv", "pip"):
         assert calls.lines(command) == [f"{command} cache={cache}/uv venv= path= in {cache}/environments"]
@@ -173,7 +174,7 @@ def test_uv_is_not_led_astray(folder: Path, calls: Calls, tmp_path: Path, monkey
 def test_a_users_own_uv_cache_is_used(folder: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who prepared a cache for a machine without a network means it to be used."""
     monkeypatch.setenv("UV_CACHE_DIR", "/prepared")
-    environment.build(folder, BUILD)
+    environments.build(folder, BUILD)
     assert "cache=/prepared " in calls.lines("pip")[0]
 
 
@@ -182,7 +183,7 @@ def test_others_may_use_it_whatever_the_umask(folder: Path) -> None:
     """Built by an administrator for a shared machine, it must run for the users of that machine."""
     before = os.umask(0o077)
     try:
-        place = environment.build(folder, BUILD)
+        place = environments.build(folder, BUILD)
     finally:
         os.umask(before)
     for entry in (place, place / "bin", place / "bin" / "python"):
@@ -196,7 +197,7 @@ def test_a_cache_that_cannot_be_written(folder: Path, tmp_path: Path, monkeypatc
     (tmp_path / "file").touch()
     monkeypatch.setenv("WATCHER_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(WatcherError, match=r"python-example cannot be written to .*\n.*WATCHER_CACHE"):
-        environment.build(folder, BUILD)
+        environments.build(folder, BUILD)
 
 
 def test_without_the_variable_it_is_the_users_own_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,12 +205,12 @@ def test_without_the_variable_it_is_the_users_own_cache(folder: Path, monkeypatc
     monkeypatch.delenv("WATCHER_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere/cache")
     monkeypatch.setenv("HOME", "/somewhere")
-    assert environment.environment_for(folder, BUILD).is_relative_to("/somewhere")
+    assert environments.environment_for(folder, BUILD).is_relative_to("/somewhere")
 
 
 @pytest.mark.usefixtures("calls")
 def test_a_lock_that_is_not_there(folder: Path) -> None:
     """A manifest with a typing error is a matter of file and key, not of a traceback."""
     with pytest.raises(FileError, match=r"client.toml: build.lock: .*missing.lock cannot be read") as caught:
-        environment.build(folder, Build(kind="python", lock="missing.lock"))
+        environments.build(folder, Build(kind="python", lock="missing.lock"))
     assert caught.value.key == "build.lock"

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.unit.publish.rehearsals import a_rehearsal
 from tests.unit.publish.runs import a_run_folder, lines, unchanged
 from watcher import cli, journal
 from watcher.errors import FileError
 from watcher.judge.results import results_of
 from watcher.model import Results
-from watcher.publish import pages
-from watcher.report import index, readme
+from watcher.publish import pages, soak
+from watcher.report import index, readme, soaks
 
 ROOT = Path(__file__).parents[3]
 EMPTY = f"top\n{readme.BEGIN}\nold\n{readme.END}\nend\n"
+WITH_SOAK = f"{EMPTY}{soaks.MARKERS[0]}\nolder\n{soaks.MARKERS[1]}\nlast\n"
+LIMITS = ("--least-hours", "1", "--least-touches", "6")
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +120,67 @@ def test_a_published_run_that_was_damaged_is_named() -> None:
     assert str(place / "results.json") in result.stderr
 
 
+def test_a_soak_is_published_and_shown() -> None:
+    """The command ends well, and no page knows of the soak; or the runs' table is gone."""
+    a_run_folder(Path("runs/one"))
+    a_rehearsal(Path("rehearsals/one"))
+    Path("README.md").write_text(WITH_SOAK)
+    run = Path(call("runs/one").stdout.strip())
+    assert "older" in Path("README.md").read_text()
+    result = call("rehearsals/one", *LIMITS)
+    assert result.exit_code == 0, result.output
+    place = Path(result.stdout.strip())
+    assert place.parent == Path("results/soaks")
+    summary = (place / "summary.md").read_text()
+    assert f"lab: run {run.name}, public as azure-slb" in summary
+    assert "lab, azure-slb: " in summary
+    page = Path("README.md").read_text()
+    assert f"Soak [{place.name}](results/soaks/{place.name}/summary.md)" in page
+    assert f"Run [{run.name}](results/{run.name}/matrix.md)" in page
+    assert "older" not in page
+    assert page.endswith(f"{soaks.MARKERS[1]}\nlast\n")
+    overview = Path("results/README.md").read_text()
+    assert f"[{place.name}](soaks/{place.name}/summary.md)" in overview
+    assert f"[{run.name}]({run.name}/matrix.md)" in overview
+    shown = Path("results/index.html").read_text()
+    assert f'href="soaks/{place.name}/summary.html"' in shown
+    assert f'href="pages/{run.name}.html"' in shown
+    before = page, overview, shown
+    Path("README.md").write_text(WITH_SOAK)
+    assert call().exit_code == 0
+    assert before == tuple(Path(name).read_text() for name in ("README.md", "results/README.md", "results/index.html"))
+    assert problems(Path("results"), Path("README.md")) == []
+
+
+def test_a_soak_needs_its_markers_before() -> None:
+    """A soak is half published: its folder is there, and no page shows it."""
+    a_rehearsal(Path("rehearsals/one"))
+    result = call("rehearsals/one")
+    assert result.exit_code == 2
+    assert soaks.MARKERS[0] in result.stderr
+    assert not Path("results").exists()
+
+
+def test_a_soak_is_not_fit_by_default_where_a_run_is_not() -> None:
+    """The command publishes what its functions refuse."""
+    a_rehearsal(Path("rehearsals/scaled"), record={"scale": 12.0})
+    Path("README.md").write_text(WITH_SOAK)
+    result = call("rehearsals/scaled")
+    assert result.exit_code == 2
+    assert "not in true time" in result.stderr
+    assert Path("README.md").read_text() == WITH_SOAK
+    assert call("rehearsals/scaled", "--anyway").exit_code == 0
+    assert "scale 12, not in true time" in Path("README.md").read_text()
+
+
+def test_limits_are_of_a_soak() -> None:
+    """Somebody believes that they changed what a run's table says."""
+    a_run_folder(Path("runs/one"))
+    result = call("runs/one", *LIMITS)
+    assert result.exit_code == 2
+    assert "are of a soak" in result.stderr
+
+
 def problems(results: Path, page: Path) -> list[str]:
     """What the pages say otherwise than the published runs, and verdicts that the judge says otherwise today."""
     found = [
@@ -131,6 +195,11 @@ def problems(results: Path, page: Path) -> list[str]:
             for key, cell in run.results.by_key().items()
             if again[key].verdict is not cell.verdict
         ]
+    for each in pages.published_soaks(results):
+        place, kept = results / soaks.FOLDER / each.name, each.summary
+        lab = None if kept.prediction is None else results / kept.prediction / "results.json"
+        if soak.table(place, kept.least, lab) != kept:
+            found.append(f"the table of {each.name} is not what its exports say today")
     return found
 
 
@@ -155,3 +224,22 @@ def test_pages_that_are_out_of_step_are_seen() -> None:
     here[1].write_text("no markers")
     with pytest.raises(FileError):
         problems(*here)
+
+
+def test_a_soak_that_is_out_of_step_is_seen() -> None:
+    """The mutant of the test above for soaks: a word changed in its table, and in the README."""
+    a_rehearsal(Path("rehearsals/one"))
+    Path("README.md").write_text(WITH_SOAK)
+    place = Path(call("rehearsals/one", *LIMITS).stdout.strip())
+    here = Path("results"), Path("README.md")
+    assert problems(*here) == []
+    saved = place / "summary.json"
+    text = saved.read_text()
+    saved.write_text(text.replace('"word": "FAIL"', '"word": "PASS"', 1))
+    assert f"the table of {place.name} is not what its exports say today" in problems(*here)
+    saved.write_text("{}")
+    with pytest.raises(FileError, match="summary"):
+        problems(*here)
+    saved.write_text(text)
+    here[1].write_text(here[1].read_text().replace("FAIL", "PASS", 1))
+    assert problems(*here) == ["README.md is out of step: `watcher publish` makes it again"]

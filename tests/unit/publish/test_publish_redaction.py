@@ -74,6 +74,11 @@ def test_any_line_can_be_cleared(line: bytes) -> None:
     assert b"home" not in REDACTION.line(line)
 
 
+def test_a_program_cannot_pass_for_a_packet() -> None:
+    """A line of a client program's output gets past, since a journal's packets are not looked at."""
+    assert b"home" not in REDACTION.line(b'{"kind":"packet","message":"/home/al/x"}\n', free=True)
+
+
 def test_the_machine_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What publishes here hides the names of somewhere else."""
     monkeypatch.setenv("LOGNAME", "carol")

@@ -8,7 +8,7 @@ import pytest
 
 from watcher.catalog import Catalog
 from watcher.errors import UsageError
-from watcher.soak.settings import VARIABLES, load
+from watcher.soak.settings import DEFAULT_STACKS, VARIABLES, load
 
 FILE = """
 interval = 900
@@ -22,13 +22,14 @@ profile = "tcp-keepalive"
 
 
 def test_defaults() -> None:
-    """Nothing set must be a useful soak: the Python stacks, without and with keepalive."""
+    """Nothing set must be a useful soak: what most controllers are made of, without and with keepalive."""
     settings = load({})
     assert (settings.interval, settings.deadline_seconds, settings.instance) == ("600", 10.0, "soak")
     pairs = settings.pairs(Catalog.load())
     assert ("python-kubernetes", "default") in pairs
     assert {profile for _, profile in pairs} == {"default", "tcp-keepalive"}
-    assert all(stack.startswith("python-") for stack, _ in pairs)
+    assert ("client-go-informer", "default") in pairs
+    assert {stack for stack, _ in pairs} <= set(DEFAULT_STACKS.split(","))
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

@@ -7,25 +7,25 @@ made beside its place, asked for its version, and moved there when it is whole.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from watcher.errors import ControlPlaneFailure, LabUnavailable, WatcherError
-from watcher.lab.control_plane import binaries, modules, toolchain
+from watcher.lab.control_plane import binaries, modules
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.lab.control_plane.modules import PROGRAMS
-from watcher.lab.control_plane.toolchain import Go, OnLine, Toolchain
+from watcher.toolchains import go as toolchain
+from watcher.toolchains.alone import alone
+from watcher.toolchains.command import OnLine, run
+from watcher.toolchains.go import Go, Toolchain
 
 # Measured for Kubernetes 1.36.3 on x86_64, rounded up.
 RESULT_MIB = 200
@@ -61,7 +61,7 @@ def build(
     log = place.with_name(f"{place.name}.log")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(place.parent / ".lock", on_step):
+        with alone(place.parent / ".lock", lambda: on_step("waiting for another build of a control plane")):
             if (there := binaries.built(place)) is not None:
                 return there
             for left in (*place.parent.glob(f"{UNFINISHED}*"), *([place] if place.exists() else [])):
@@ -165,7 +165,7 @@ class _Build:
             lines.append(line)
             self._on_line(line)
 
-        status = toolchain.run([str(go.binary), *arguments], folder, environment, keep)
+        status = run([str(go.binary), *arguments], folder, environment, keep)
         if status == 0:
             return list(lines)[1:]  # the first is the command
         said = "\n".join(lines)
@@ -215,24 +215,6 @@ def _key(version: str, go: Go) -> str:
     for part in parts:
         key.update(len(part).to_bytes(8, "big") + part)
     return key.hexdigest()[:16]
-
-
-@contextmanager
-def _alone(file: Path, on_step: OnStep) -> Iterator[None]:
-    """Waits for other builds into the same cache: compilers side by side would only share cores and memory.
-
-    The kernel gives the lock back however this process ends.
-    """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_step("waiting for another build of a control plane")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _no_space(cache: Path, go_caches: tuple[Path, ...], log: str | None = None) -> ControlPlaneFailure:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from watcher.errors import UsageError
-from watcher.lab.control_plane import toolchain
+from watcher.toolchains import go
 
+DATA = Path(__file__).parent / "go"
+"""The modules with their sums."""
 KUBERNETES = "k8s.io/kubernetes"
 ETCD = "go.etcd.io/etcd/server/v3"
 
@@ -27,7 +29,7 @@ Run = Callable[[Path, list[str]], list[str]]
 class Program:
     name: str
     folder: str
-    """Of its go.mod, below ``toolchain.DATA``."""
+    """Of its go.mod, below ``DATA``."""
     package: str
 
 
@@ -60,12 +62,12 @@ def release(text: str) -> str:
 def needed_go() -> tuple[int, ...]:
     """The oldest Go that can build the pinned modules."""
     lines = (re.search(r"^go (\S+)$", _module_file(folder), re.MULTILINE) for folder in FOLDERS)
-    return max(toolchain.parse(line[1]) for line in lines if line)
+    return max(go.parse(line[1]) for line in lines if line)
 
 
 def identity() -> bytes:
     """Changes with anything that is pinned."""
-    files = sorted(file for folder in FOLDERS for file in (toolchain.DATA / folder).iterdir())
+    files = sorted(file for folder in FOLDERS for file in (DATA / folder).iterdir())
     return b"".join(b"%d %s" % (len(content), content) for content in (file.read_bytes() for file in files))
 
 
@@ -77,7 +79,7 @@ def lay(version: str, place: Path, run: Run) -> None:
     for folder in FOLDERS:
         (place / folder).mkdir()
         for name in ("go.mod", "go.sum"):
-            shutil.copyfile(toolchain.DATA / folder / name, place / folder / name)
+            shutil.copyfile(DATA / folder / name, place / folder / name)
     if version == pinned_kubernetes():
         return
     folder_of_kubernetes = place / "kubernetes"
@@ -134,4 +136,4 @@ def _pinned(folder: str, module: str) -> str:
 
 
 def _module_file(folder: str) -> str:
-    return (toolchain.DATA / folder / "go.mod").read_text()
+    return (DATA / folder / "go.mod").read_text()

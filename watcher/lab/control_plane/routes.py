@@ -32,7 +32,7 @@ Report = Callable[[dict[str, object]], None]
 """Takes what the outside should know: a value of simple types."""
 
 BODY_LIMIT_OCTETS = 3 * 1024 * 1024
-_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+_PUBLIC = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 _FOREIGN = (
@@ -64,7 +64,8 @@ class Api:
         routes = application.router
         for path in _PUBLIC[:3]:
             routes.add_get(path, self._healthy)
-        routes.add_get("/version", self._show(discovery.SERVER_VERSION))
+        for path in _PUBLIC[3:]:  # kr8s asks with the slash
+            routes.add_get(path, self._show(discovery.SERVER_VERSION))
         routes.add_get("/apis", self._show(discovery.GROUPS))
         routes.add_get("/api/v1", self._show(discovery.RESOURCES))
         routes.add_get("/api", self._versions)

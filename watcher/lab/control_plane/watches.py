@@ -130,8 +130,12 @@ class Watches:
     def close(self) -> None:
         """Ends all watches cleanly: each gets the last chunk of its response."""
         self._closing = True
-        for watch in self._open:
-            watch.end("shutdown")
+        self.end_all("shutdown")
+
+    def end_all(self, reason: Reason) -> None:
+        """Those that are open now, cleanly, as at the end of their time."""
+        for watch in tuple(self._open):
+            watch.end(reason)
 
     async def serve(
         self, request: web.Request, resource: Resource, options: ListOptions, *, ended: Callable[[Reason], None]

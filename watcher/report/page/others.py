@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from watcher.model import Verdict
 from watcher.report.diff import Change, Difference, Turn
 from watcher.report.index import Published, newest_first, time_of
 from watcher.report.page.render import filled
+from watcher.report.soaks import FOLDER, Soak
+from watcher.report.soaks import newest_first as newest_soaks_first
+from watcher.report.summary_words import SYMBOLS, Word
 from watcher.report.words import MARKS
 
 INDEX = "index.html"
@@ -25,7 +29,17 @@ _TITLES = (
 )
 
 
-def index_page(runs: Iterable[Published], pages: Iterable[str]) -> str:
+_TAGS = {
+    Word.PASS: Verdict.OK,
+    Word.PASS_WITH_RESTARTS: Verdict.DIED,
+    Word.FAIL: Verdict.STUCK,
+    Word.NOT_ENOUGH: Verdict.INVALID,
+    Word.NO_DATA: Verdict.NOT_BUILT,
+}
+"""A soak's words have the colours of the verdicts that read alike."""
+
+
+def index_page(runs: Iterable[Published], pages: Iterable[str], soaks: Iterable[Soak] = ()) -> str:
     """``results/index.html``, newest first. ``pages`` are the names of the runs that have a page."""
     shown = []
     have = set(pages)
@@ -49,7 +63,19 @@ def index_page(runs: Iterable[Published], pages: Iterable[str]) -> str:
                 ],
             }
         )
-    return filled("index.html.j2", (), {"runs": shown})
+    return filled("index.html.j2", (), {"runs": shown, "soaks": list(map(_soak, newest_soaks_first(soaks)))})
+
+
+def _soak(soak: Soak) -> dict[str, object]:
+    return {
+        "name": soak.name,
+        "place": f"{FOLDER}/{soak.name}",
+        "told": f"Began {soak.began_text} UTC; {soak.time}; {soak.control_plane} control plane; {soak.kernel}.",
+        "clusters": soak.clusters,
+        "words": [
+            {"name": _TAGS[word].value, "text": f"{SYMBOLS[word]} {count} {word}"} for word, count in soak.words.items()
+        ],
+    }
 
 
 def diff_page(difference: Difference) -> str:

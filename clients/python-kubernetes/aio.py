@@ -1,0 +1,126 @@
+"""Watch one ConfigMap with ``kubernetes.aio``'s ``Watch`` of the official Python client; see CONTRACT.md."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import platform
+import signal
+import socket
+import ssl
+import sys
+from importlib.metadata import version
+
+import aiohttp
+from kubernetes.aio import client, config, watch
+
+KEEPALIVE_PROFILES = {"tcp-keepalive-os", "tcp-keepalive", "tcp-user-timeout"}
+# Without read-timeout: `_request_timeout` is a limit for the whole request; given the pair of connect and read timeout
+# that its documentation allows, every request fails.
+PROFILES = {"default", "retry", "watch-timeout", "bookmarks"} | KEEPALIVE_PROFILES
+
+
+def emit(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def number(name):
+    return float(os.environ[f"WATCHER_{name}"])
+
+
+def socket_options(profile, settings):
+    settings["keepalive"] = True
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    if profile == "tcp-keepalive-os":
+        return options
+    idle, interval, count = (int(number(f"KEEPALIVE_{name}")) for name in ("IDLE", "INTERVAL", "COUNT"))
+    settings |= {"keepalive_idle_seconds": idle, "keepalive_interval_seconds": interval, "keepalive_count": count}
+    options += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count),
+    ]
+    if profile == "tcp-user-timeout":
+        settings["user_timeout_seconds"] = number("USER_TIMEOUT")
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(number("USER_TIMEOUT") * 1000)))
+    return options
+
+
+def connector(configuration, options):
+    """One like the library's own, but that sets ``options``; ``Configuration.socket_options`` does nothing here."""
+
+    def socket_factory(address):
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        for option in options:
+            made.setsockopt(*option)
+        return made
+
+    tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if configuration.cert_file:
+        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+    limit = configuration.connection_pool_maxsize
+    return aiohttp.TCPConnector(limit=limit, ssl=tls, socket_factory=socket_factory)
+
+
+async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    profile = os.environ["WATCHER_PROFILE"]
+    if profile not in PROFILES:
+        sys.exit(127)
+    settings, arguments = {}, {}
+
+    if os.environ.get("KUBECONFIG"):
+        await config.load_kube_config()
+    else:
+        config.load_incluster_config()
+    configuration = client.Configuration.get_default_copy()
+    if profile in KEEPALIVE_PROFILES:
+        made = connector(configuration, socket_options(profile, settings))
+        configuration.client_session_kwargs = {"connector": made}
+    if profile == "watch-timeout":
+        settings["watch_timeout_seconds"] = arguments["timeout_seconds"] = int(number("WATCH_TIMEOUT"))
+    if profile == "bookmarks":
+        settings["bookmarks"] = arguments["allow_watch_bookmarks"] = True
+    if profile != "default":
+        settings["retry_seconds"] = number("RETRY_SECONDS")
+
+    async with client.ApiClient(configuration) as api:
+        v1 = client.CoreV1Api(api)
+
+        @functools.wraps(v1.list_namespaced_config_map)  # Watch reads the type of its events off the function
+        async def list_config_maps(*args, _preload_content, **kwargs):
+            response = await v1.list_namespaced_config_map_without_preload_content(*args, **kwargs)
+            if response.status == 200:
+                emit("watching")  # answered; Watch has no hook for this, and also asks anew when a watch has ended
+            return response
+
+        async def watch_once():
+            namespace, name = os.environ["WATCHER_NAMESPACE"], os.environ["WATCHER_NAME"]
+            asked = {"field_selector": f"metadata.name={name}", **arguments}
+            async with watch.Watch().stream(list_config_maps, namespace, **asked) as stream:
+                async for event in stream:
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        config_map = event["object"]
+                        nonce = (config_map.data or {}).get("nonce", "")
+                        emit("observed", nonce=nonce, resourceVersion=config_map.metadata.resource_version)
+            emit("ended", reason="the stream ended")
+
+        runtime = f"{platform.python_implementation()} {platform.python_version()}, {ssl.OPENSSL_VERSION}"
+        library = {"library": "kubernetes", "version": version("kubernetes")}
+        emit("started", **library, runtime=f"{runtime}, aiohttp {aiohttp.__version__}", settings=settings)
+        if profile == "default":
+            await watch_once()
+            return
+        while True:
+            try:
+                await watch_once()
+            except (client.ApiException, aiohttp.ClientError, TimeoutError) as error:
+                emit("error", message=repr(error))
+            await asyncio.sleep(settings["retry_seconds"])
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(asyncio.CancelledError):  # SIGTERM
+        asyncio.run(main())
