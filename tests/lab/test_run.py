@@ -71,6 +71,10 @@ RUNS = {
         "--client", str(MUTANTS), "--stacks", "mutant-*", "--profiles", "default",
         "--scenarios", "control,blackhole",
     ),
+    "claims": (
+        "--client", str(MUTANTS), "--stacks", "mutant-keeps,mutant-claims", "--profiles", "tcp-keepalive",
+        "--scenarios", "control",
+    ),
     "faults off": (
         "--client", str(MUTANTS), "--stacks", "mutant-honest", "--profiles", "default",
         "--scenario", str(HERE / "scenarios" / "no-blackhole.toml"),
@@ -141,6 +145,17 @@ def test_hostile_output_ends_its_program_and_not_the_run(kind: str, word: str, r
 def test_a_program_that_ignores_sigterm_is_ended_and_judged_by_what_it_saw(ran: dict[str, Future[Ran]]) -> None:
     """Its stubbornness is no fault of its watch."""
     assert ran["mutants"].result().cell("mutant-stubborn", "control").verdict == "ok"
+
+
+def test_a_keepalive_that_is_claimed_and_not_set_is_no_result(ran: dict[str, Future[Ran]]) -> None:
+    """A library would be recommended for a keepalive that its sockets never had; one that has it is judged."""
+    claims = ran["claims"].result()
+    kept = claims.cell("mutant-keeps", "control", "tcp-keepalive")
+    assert (kept.verdict, kept.proof) == ("ok", "happened"), kept.reason
+    lied = claims.cell("mutant-claims", "control", "tcp-keepalive")
+    assert lied.verdict == "invalid"
+    assert lied.reason == "claims contradicted: it says keepalive on, its socket has it off"
+    assert claims.status == 3, "more than 5 % invalid cells: the run cannot be trusted"
 
 
 @pytest.mark.parametrize("scenario", ["no-blackhole", "no-expiry"])
