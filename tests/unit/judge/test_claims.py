@@ -116,6 +116,13 @@ def cell(
         ({}, SETTINGS["tcp-keepalive"], OFF, 0, "the profile asks for keepalive on, its socket has it off"),
         ({}, SETTINGS["tcp-keepalive-os"], OFF, 0, "the profile asks for keepalive on, its socket has it off"),
         (
+            {"keepalive": None},
+            SETTINGS["tcp-keepalive"],
+            OFF,
+            0,
+            "the profile asks for keepalive on, its socket has it off",
+        ),
+        (
             {"keepalive": True},
             SETTINGS["tcp-keepalive"],
             KERNEL,
@@ -158,6 +165,7 @@ def test_sockets_contradict(
             0,
         ),  # its claim, not the profile
         ({"keepalive_idle_seconds": "thirty", "keepalive": None}, None, OFF, 0),
+        ({"user_timeout_seconds": True}, None, OFF, 0),
         ({"user_timeout_seconds": 1.666667}, None, OFF, 1.666),
         ({"user_timeout_seconds": 1.666667}, None, OFF, 1.667),
         ({"read_timeout_seconds": 45}, SETTINGS["read-timeout"], OFF, 0),
@@ -249,6 +257,7 @@ def test_packets_contradict_a_profile_that_was_taken_without_a_word() -> None:
         ({"ping_idle_seconds": 20}, says(15, "server")),  # the connection is never idle
         ({"ping_idle_seconds": 50}, nothing),  # the quiet is too short to tell
         ({"ping_timeout_seconds": 1}, nothing),
+        ({"keepalive": False, "keepalive_idle_seconds": 30}, nothing),
     ],
 )
 def test_packets_agree(claimed: dict[str, object], act: Act) -> None:
