@@ -74,7 +74,8 @@ def costs(records: list[Record]) -> list[Cost]:
     """Of each stack whose cells were ok, the medians of its repeats, cheapest memory first."""
     ok = {cell.stack for cell in results_of(records).cells if cell.verdict is Verdict.OK}
     touches = {r.nonce: r.sent for r in records if isinstance(r, Touched) and r.role is Touch.TOUCH}
-    memory, cpu, delays = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list), {}
+    memory, cpu = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    delays: dict[str, float] = {}
     for record in records:
         if not isinstance(record, Program) or record.cell is None:
             continue
