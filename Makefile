@@ -47,7 +47,7 @@ control-plane: setup ## build the real control plane from its Go modules (some m
 test: lint $(if $(filter true,$(CI)),clients control-plane) ## lint, then all tests
 	$(bin)/pytest
 
-bench: setup ## speed and memory of lab, journal, judge and page
+bench: setup ## speed and memory of lab, journal, judge, page and each stack that is built
 	$(bin)/python -m tests.bench
 
 lock: ## pin all dependencies again, at their newest

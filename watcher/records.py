@@ -75,6 +75,9 @@ class Program(Entry):
     """The harness asked it to end, at the end of its cell."""
     connection: dict[str, object] | None = None
     memory_mib: float | None = None
+    """When it exited: the most it needed while it ran."""
+    cpu_seconds: float | None = None
+    """When it exited: the CPU time that it had needed when it had observed the control touch."""
 
 
 class Touched(Entry):

@@ -1,4 +1,4 @@
-"""``make bench``: speed and memory of lab, journal, judge and page, as ratios within one run where they can be.
+"""``make bench``: speed and memory of lab, journal, judge, page and stacks, as ratios within one run where they can be.
 
 Absolute times belong to the machine they were measured on; a ratio of two things measured side by side can be compared
 with last month's. ``--json`` prints the same for scripts.
@@ -19,7 +19,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import pages, scenes, soaking
+from tests.bench import pages, scenes, soaking, stacks
 from tests.lab.environments import built
 from tests.lab.sandboxed import run_inside
 from watcher import journal
@@ -213,7 +213,9 @@ def main() -> None:
         figures += networks()
         run, of_run = small_run(folder)
         figures += [*of_run, *judging(run), *matrix_page(), *soak()]
+        costs, left_out = stacks.measured(folder / "stacks")
     if "--json" in sys.argv:
+        figures += [Figure(*figure) for figure in stacks.figures(costs)]
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
         return
     table = Table("figure", "value", "ratio", box=None)
@@ -221,6 +223,7 @@ def main() -> None:
         ratio = f"{figure.ratio:.2f} times {figure.to}" if figure.ratio is not None else ""
         table.add_row(figure.what, f"{figure.value:.2f} {figure.unit}", ratio)
     Console().print(table)
+    Console().print(stacks.table(costs, left_out))
 
 
 if __name__ == "__main__":

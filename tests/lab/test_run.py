@@ -21,6 +21,7 @@ from watcher.judge.results import results_of
 from watcher.lab.control_plane.binaries import find
 from watcher.model import CellResult, Results
 from watcher.programs import environments
+from watcher.records import Program
 from watcher.report.diff import Change, compare
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -70,6 +71,10 @@ RUNS = {
     "mutants": (
         "--client", str(MUTANTS), "--stacks", "mutant-*", "--profiles", "default",
         "--scenarios", "control,blackhole",
+    ),
+    "claims": (
+        "--client", str(MUTANTS), "--stacks", "mutant-keeps,mutant-claims", "--profiles", "tcp-keepalive",
+        "--scenarios", "control",
     ),
     "faults off": (
         "--client", str(MUTANTS), "--stacks", "mutant-honest", "--profiles", "default",
@@ -141,6 +146,26 @@ def test_hostile_output_ends_its_program_and_not_the_run(kind: str, word: str, r
 def test_a_program_that_ignores_sigterm_is_ended_and_judged_by_what_it_saw(ran: dict[str, Future[Ran]]) -> None:
     """Its stubbornness is no fault of its watch."""
     assert ran["mutants"].result().cell("mutant-stubborn", "control").verdict == "ok"
+
+
+def test_a_keepalive_that_is_claimed_and_not_set_is_no_result(ran: dict[str, Future[Ran]]) -> None:
+    """A library would be recommended for a keepalive that its sockets never had; one that has it is judged."""
+    claims = ran["claims"].result()
+    kept = claims.cell("mutant-keeps", "control", "tcp-keepalive")
+    assert (kept.verdict, kept.proof) == ("ok", "happened"), kept.reason
+    lied = claims.cell("mutant-claims", "control", "tcp-keepalive")
+    assert lied.verdict == "invalid"
+    assert lied.reason == "claims contradicted: it says keepalive on, its socket has it off"
+    assert claims.status == 3, "more than 5 % invalid cells: the run cannot be trusted"
+
+
+def test_the_journal_says_what_each_program_cost(ran: dict[str, Future[Ran]]) -> None:
+    """`make bench` has nothing to compare, and a run is filled by what nobody measured."""
+    exits = [r for r in journal.read(ran["claims"].result().folder) if isinstance(r, Program) and r.event == "exited"]
+    assert len(exits) == 4  # two programs, two controls
+    for each in exits:
+        assert 0 < (each.cpu_seconds or 0) < 60, each
+        assert 0 < (each.memory_mib or 0) < 1_000, each
 
 
 @pytest.mark.parametrize("scenario", ["no-blackhole", "no-expiry"])

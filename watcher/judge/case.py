@@ -113,6 +113,14 @@ class Case:
                 found.append(Expired(flow, since, since + idle))
         return tuple(sorted(found, key=lambda expired: expired.at))
 
+    @cached_property
+    def undisturbed(self) -> float:
+        """Until when packets show the client's own habits: to the first fault, or to the touch."""
+        times = [self.touch.sent, *(expired.at for expired in self.expired)]
+        if self.applied is not None:
+            times.append(self.applied.t)
+        return min(times)
+
     @property
     def watch_expired(self) -> bool:
         """An expired flow may have carried the watch: it is the watch's own, or was last used after that one's end."""

@@ -125,8 +125,8 @@ def _travel(case: Case) -> dict[str, object]:
             "client": sum(waking.by_client for waking in quiet),
             "server": sum(not waking.by_client for waking in quiet),
         },
-        "undisturbed": case.after_l0(_undisturbed(case)),
-        "keepalive_probes": keepalive.probes(case.flows, case.l0, _undisturbed(case)),
+        "undisturbed": case.after_l0(case.undisturbed),
+        "keepalive_probes": keepalive.probes(case.flows, case.l0, case.undisturbed),
         "resets": resets[:MAX_LISTED],
         "resets_total": len(resets),
         "ends_asked_for": [{"flag": end.flag, "at": case.after_l0(end.t)} for end in asked],
@@ -145,14 +145,6 @@ def _flow(case: Case, flow: Flow) -> dict[str, object]:
         "stopped": sum(packet.stopped for packet in flow.packets),
         "end": None if end is None else {"by": end.by, "flag": end.flag, "at": case.after_l0(end.t)},
     }
-
-
-def _undisturbed(case: Case) -> float:
-    """Until when packets show the client's own habits: to the first fault, or to the touch."""
-    times = [case.touch.sent, *(expired.at for expired in case.expired)]
-    if case.applied is not None:
-        times.append(case.applied.t)
-    return min(times)
 
 
 def _recovery(case: Case) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from watcher.judge import wording
+from watcher.judge import claims, wording
 from watcher.judge.case import Case, Incomplete
 from watcher.judge.ends import unasked_end
 from watcher.judge.proofs import Finding
@@ -26,6 +26,7 @@ class Cause(StrEnum):
     CONTROL_PLANE = "needs the real control plane"
     NOT_WATCHING = "never observed the control touch"
     INCOMPLETE = "incomplete record"
+    CLAIMS = "claims contradicted"
     UPDATE = "failed update"
     SLOW_UPDATE = "slow update"
     UNPROVEN = "unproven"
@@ -77,7 +78,7 @@ def judge(case: Case) -> Judgement:
 
 
 def _sound(case: Case) -> None:
-    """The lab worked, the program watched, and all that a verdict needs was recorded."""
+    """The lab worked, the program watched as it says, and all that a verdict needs was recorded."""
     facts = case.facts
     if facts.troubles:
         raise Invalid(Cause.LAB, "; ".join(sorted(facts.troubles)))
@@ -93,6 +94,9 @@ def _sound(case: Case) -> None:
             raise Invalid(Cause.UPDATE, f"{which}: {touched.error or f'status {touched.status}'}")
     if case.settled.port is None and case.plan.control is not Control.PERFECT:
         raise Invalid(Cause.INCOMPLETE, "L0 names no flow")
+    contradicted = claims.contradiction(case)
+    if contradicted is not None:
+        raise Invalid(Cause.CLAIMS, contradicted)
 
 
 def _observed_control(case: Case) -> None:

@@ -81,6 +81,7 @@ class CellRun:
         self._watching = asyncio.Event()
         self._exited = asyncio.Event()
         self._memory: float | None = None
+        self._cpu_seconds: float | None = None
         self._complaints = 0
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -173,6 +174,8 @@ class CellRun:
         updater.forget(touched, [self._watcher])
         if not seen:
             return None
+        if self._process is not None and not self._exited.is_set():
+            self._cpu_seconds = await asyncio.to_thread(sockets.cpu_seconds, self._process.pid)
         settled = await self._settle(touched, seen_at)
         self._lab.emit(settled)
         return settled
@@ -266,7 +269,12 @@ class CellRun:
     async def _read(self, process: Process) -> None:
         status = await process.read(self._line, self._overlong)
         self._emit_now(
-            Program, event="exited", status=status, by_harness=process.stopped_by_harness, memory_mib=self._memory
+            Program,
+            event="exited",
+            status=status,
+            by_harness=process.stopped_by_harness,
+            memory_mib=self._memory,
+            cpu_seconds=self._cpu_seconds,
         )
         self._exited.set()
 

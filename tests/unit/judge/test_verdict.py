@@ -115,14 +115,19 @@ def test_stuck_says_for_how_long_and_with_what() -> None:
     )
 
 
-def test_stuck_names_a_keepalive_that_was_claimed_and_never_set() -> None:
-    """A client claims a keepalive that its socket does not have, and nobody tells its user."""
+def test_stuck_names_a_keepalive_that_was_asked_for_and_not_set() -> None:
+    """A client says itself that it has no keepalive, and nobody tells the user who asked for it."""
     stage = quiet(SETTINGS["tcp-keepalive"], observed=None)
     for keepalive, expected in ((False, True), (True, False)):
         socket = Socket(port=40_001, state="ESTABLISHED", timer=None, timer_seconds=None, keepalive=keepalive)
         looked = Sockets(t=stage.at(1), cell=stage.cell, moment="watching", sockets=(socket,))
+        claim = {"keepalive": keepalive, "keepalive_idle_seconds": 7200}
         other = closed(Stage(stage.plan))
-        verdict, reason = said(judged([*stage.records, looked, *other.records], stage))
+        records = [
+            r.model_copy(update={"settings": claim}) if isinstance(r, Program) and r.event == "started" else r
+            for r in [*stage.records, looked, *other.records]
+        ]
+        verdict, reason = said(judged(records, stage))
         assert verdict == "stuck"
         assert ("but its socket had none" in reason) is expected
 

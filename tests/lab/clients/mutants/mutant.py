@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -12,6 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 NAME = os.environ["WATCHER_NAME"]
+KEEPALIVE = {
+    "keepalive_idle_seconds": ("WATCHER_KEEPALIVE_IDLE", socket.TCP_KEEPIDLE),
+    "keepalive_interval_seconds": ("WATCHER_KEEPALIVE_INTERVAL", socket.TCP_KEEPINTVL),
+    "keepalive_count": ("WATCHER_KEEPALIVE_COUNT", socket.TCP_KEEPCNT),
+}
 
 
 def emit(event: str, **fields: object) -> None:
@@ -19,13 +25,18 @@ def emit(event: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
-def nonces() -> Iterator[str]:
+def nonces(*, keepalive: bool) -> Iterator[str]:
     """Each nonce of the trigger, as an honest watch sees them; prints ``watching``."""
     kubeconfig = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
     cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
     address = urlsplit(cluster["server"])
     tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
     connection = HTTPSConnection(address.hostname, address.port, context=tls)
+    connection.connect()
+    if keepalive:
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for variable, option in KEEPALIVE.values():
+            connection.sock.setsockopt(socket.IPPROTO_TCP, option, int(os.environ[variable]))
     path = f"/api/v1/namespaces/{os.environ['WATCHER_NAMESPACE']}/configmaps"
     query = f"?watch=true&fieldSelector=metadata.name%3D{NAME}"
     connection.request("GET", path + query, headers={"Authorization": f"Bearer {user['token']}"})
@@ -40,21 +51,24 @@ def observe(nonce: str) -> None:
 
 
 def main(kind: str) -> None:
-    if os.environ["WATCHER_PROFILE"] != "default":
+    asked = kind in ("keeps", "claims")
+    if os.environ["WATCHER_PROFILE"] != ("tcp-keepalive" if asked else "default"):
         sys.exit(127)
     if kind == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    emit("started", library="none", version="1", runtime="CPython", settings={})
+    numbers = {name: int(os.environ[variable]) for name, (variable, _) in KEEPALIVE.items()} if asked else {}
+    settings = {"keepalive": True, **numbers} if asked else {}
+    emit("started", library="none", version="1", runtime="CPython", settings=settings)
     seen: list[str] = []
-    for nonce in nonces():
+    for nonce in nonces(keepalive=kind == "keeps"):
         observe(nonce)
         seen.append(nonce)
         if len(seen) < 2:  # the first is the trigger as it was, the second the control touch
             continue
         match kind:
-            case "honest" | "stubborn":
+            case "honest" | "stubborn" | "keeps" | "claims":
                 continue
             case "old":
                 while True:
