@@ -111,6 +111,7 @@ def _travel(case: Case) -> dict[str, object]:
     ]
     quiet = [waking for flow in case.flows for waking in keepalive.wakings(flow, case.l0, case.touch.sent)]
     asked = asked_ends(case)
+    pings = keepalive.pings(case.flows, case.l0, case.undisturbed)
     return {
         "packets": len(case.facts.packets),
         "watch_port": case.settled.port,
@@ -127,6 +128,7 @@ def _travel(case: Case) -> dict[str, object]:
         },
         "undisturbed": case.after_l0(case.undisturbed),
         "keepalive_probes": keepalive.probes(case.flows, case.l0, case.undisturbed),
+        **({"pings": pings} if pings else {}),
         "resets": resets[:MAX_LISTED],
         "resets_total": len(resets),
         "ends_asked_for": [{"flag": end.flag, "at": case.after_l0(end.t)} for end in asked],

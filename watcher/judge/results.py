@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from watcher.errors import UsageError
 from watcher.judge import keepalive
@@ -191,7 +192,7 @@ def _not_scalable(cell: CellResult) -> bool:
 
 def _stack(name: str, stack: StackResult, cells: Sequence[CellResult]) -> StackResult:
     """Adds what its programs said of themselves and what packets showed of its keepalive."""
-    probes: dict[str, list[tuple[object, float]]] = {}
+    evidence: dict[str, list[dict[str, Any]]] = {}
     runtime, version = stack.runtime, stack.version
     for cell in cells:
         if cell.stack != name:
@@ -202,7 +203,7 @@ def _stack(name: str, stack: StackResult, cells: Sequence[CellResult]) -> StackR
             version = version or program.get("version")
         waited = cell.evidence.get("undisturbed")
         if isinstance(waited, float) and cell.verdict is not Verdict.INVALID:
-            probes.setdefault(cell.profile, []).append((cell.evidence["keepalive_probes"], waited))
+            evidence.setdefault(cell.profile, []).append(cell.evidence)
     return stack.model_copy(
-        update={"runtime": runtime, "version": version, "measured_keepalive": keepalive.measured(probes)}
+        update={"runtime": runtime, "version": version, "measured_keepalive": keepalive.measured(evidence)}
     )
