@@ -39,9 +39,19 @@ def test_pings_are_found_and_timed_between_bookmarks() -> None:
         [*asked(30, PING, 800), *asked(60, PING, 800)],
         [(30, "to-server", PING), (60, "to-server", PING)],
         [(30, "to-client", BOOKMARK), (60, "to-client", BOOKMARK)],
+        [*asked(30, REQUEST), *asked(60, REQUEST)],
+        [(at, "to-client", PING) for at in (30, 30.1, 60, 60.1)],
         [*asked(30)],
     ],
-    ids=["requests", "questions with long answers", "unanswered", "the server's own", "only once"],
+    ids=[
+        "requests",
+        "questions with long answers",
+        "unanswered",
+        "the server's own",
+        "long questions",
+        "the server's own, twice",
+        "only once",
+    ],
 )
 def test_what_is_no_ping(others: list[tuple[float, str, int]]) -> None:
     """A client that asks anew now and then, or is told something, must not be called one with keepalive."""
