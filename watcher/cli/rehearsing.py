@@ -22,7 +22,8 @@ EPILOG = """
 
 `watcher rehearse --cluster public=azure-slb --cluster private=azure-private-link --hours 1` : an hour in true time
 
-`watcher rehearse --cluster mine=gcp-vpc --scale 12 --touches 5` : the same soak, in minutes
+`watcher rehearse --cluster mine=gcp-vpc --interval 900 --scale 12 --touches 5` : the same soak, in minutes;
+a program's start and a library's own timers are as long as ever, and can decide there
 
 **Exit status:** 0 every soak ran to its end and its counts agree with the API server's audit log, whatever they say of
 the clients; 2 wrong usage; 3 one did not, or the lab cannot run here; 130 interrupted.
@@ -141,3 +142,11 @@ def _summarize(rehearsed: Rehearsed, options: RehearsalOptions) -> None:
                 format_=format_,
                 output=None if table is None else rehearsed.folder / table,
             )
+    again = " ".join([*(f"--from {file}" for file in files.values()), *(f"--path {each}" for each in paths)])
+    progress_console().print(
+        f"kept in {rehearsed.folder}: {', '.join(str(table) for table in TABLES)}, {EXPORTS}/; the table again:"
+        f" watcher summarize {again}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

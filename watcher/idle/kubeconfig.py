@@ -28,6 +28,8 @@ def namespace_of(context: str | None, file: Path | None) -> str:
     found = read_files(location(file)).config
     content = found.value if found is not None else {}
     wanted = context or content.get("current-context")
+    if not content:
+        raise ConfigException(f"there is none at {location(file)}")
     if not wanted:
         raise ConfigException("it has no current context; --context NAME names one")
     contexts = content.get("contexts") or []

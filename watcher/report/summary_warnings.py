@@ -37,7 +37,10 @@ def _warnings(totals: Totals, paths: Mapping[str, Path], said: str | None) -> It
     if gone := totals.versions.get(LEFT_OUT):
         yield f"{totals.instance}: more watchers than there is room for; left out: {', '.join(gone)}"
     if totals.scale != 1:
-        yield f"{totals.instance}: a soak in the lab, at scale {totals.scale:g}; hours are true ones, seconds its own"
+        yield (
+            f"{totals.instance}: a soak in the lab, at scale {totals.scale:g}; hours are true ones, seconds its own."
+            " No scale shortens a program's start or its library's own timers: what they decide can be another in true time"
+        )
 
 
 def _timing(totals: Totals, true_seconds: float, paths: Mapping[str, Path], said: str | None) -> Iterator[str]:

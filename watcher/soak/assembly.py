@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from apscheduler.triggers.interval import IntervalTrigger
@@ -295,9 +296,22 @@ def check(settings: SoakSettings) -> dict[str, Any]:
         **shown,
         "spool": str(settings.spool_folder()),
         "access": f"kubeconfig {settings.kubeconfig}" if settings.kubeconfig else "the pod's service account",
+        "runs_here": _runs_here(settings),
         "longest_gap_seconds": longest_gap_seconds(settings.interval),
         "watchers": [f"{stack}/{profile}" for stack, profile in settings.pairs(catalog)],
     }
+
+
+def _runs_here(settings: SoakSettings) -> str:
+    """``yes``, or what is missing on this machine: settings may well be checked on another than the soak's."""
+    if settings.kubeconfig:
+        missing = [file for file in settings.kubeconfig.split(os.pathsep) if file and not Path(file).exists()]
+        return f"no: there is no {', '.join(missing)}" if missing else "yes"
+    try:
+        InCluster(os.environ)
+    except UsageError as error:
+        return f"no: {error.message}"
+    return "yes"
 
 
 def main(settings: SoakSettings) -> None:
