@@ -22,18 +22,26 @@ def number(name):
 
 
 def api_server():
-    """Address, file of the certificate authority and token: the pod's own, or those of a kubeconfig written as JSON."""
+    """Address and file of the certificate authority: the pod's own, or those of a kubeconfig written as JSON."""
     if not os.environ.get("KUBECONFIG"):
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         address = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-        return address, str(POD / "ca.crt"), (POD / "token").read_text()
+        return address, str(POD / "ca.crt")
     kubeconfig = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
-    cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+    cluster = kubeconfig["clusters"][0]["cluster"]
     authority = cluster.get("certificate-authority")
     if authority is None:
         authority = Path(os.environ["TMPDIR"]) / "ca.crt"
         authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
-    return cluster["server"], str(authority), user.get("token") or Path(user["tokenFile"]).read_text()
+    return cluster["server"], str(authority)
+
+
+def token():
+    """Read anew for each watch: a pod's token lives an hour or so and is then replaced in its file."""
+    if not os.environ.get("KUBECONFIG"):
+        return (POD / "token").read_text().strip()
+    user = json.loads(Path(os.environ["KUBECONFIG"]).read_text())["users"][0]["user"]
+    return (user.get("token") or Path(user["tokenFile"]).read_text()).strip()
 
 
 def main():
@@ -41,7 +49,7 @@ def main():
     if profile not in {"default", "retry", "read-timeout", "watch-timeout", "bookmarks"}:
         sys.exit(127)
     settings, options = {}, []
-    address, authority, token = api_server()
+    address, authority = api_server()
     url = f"{address}/api/v1/namespaces/{os.environ['WATCHER_NAMESPACE']}/configmaps"
     url += f"?watch=true&fieldSelector=metadata.name%3D{os.environ['WATCHER_NAME']}"
     if profile == "read-timeout":  # in whole seconds: less than a byte a second for as long
@@ -73,7 +81,7 @@ def main():
     emit("started", library="curl", version=words[1], runtime=" ".join(words[3:5]), settings=settings)
     while True:
         running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        running.stdin.write(f"Authorization: Bearer {token.strip()}\n".encode())
+        running.stdin.write(f"Authorization: Bearer {token()}\n".encode())
         running.stdin.close()
         watching = False
         for line in running.stdout:

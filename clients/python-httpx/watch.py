@@ -40,18 +40,26 @@ def end_on_sigterm():
 
 
 def api_server():
-    """Address, certificate authority (PEM) and token: the pod's own, or those of a kubeconfig written as JSON."""
+    """Address and certificate authority (PEM): the pod's own, or those of a kubeconfig written as JSON."""
     if not os.environ.get("KUBECONFIG"):
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         address = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-        return address, (POD / "ca.crt").read_text(), (POD / "token").read_text()
+        return address, (POD / "ca.crt").read_text()
     kubeconfig = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
-    cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+    cluster = kubeconfig["clusters"][0]["cluster"]
     if "certificate-authority-data" in cluster:
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     else:
         authority = Path(cluster["certificate-authority"]).read_text()
-    return cluster["server"], authority, user.get("token") or Path(user["tokenFile"]).read_text()
+    return cluster["server"], authority
+
+
+def token():
+    """Read anew for each watch: a pod's token lives an hour or so and is then replaced in its file."""
+    if not os.environ.get("KUBECONFIG"):
+        return (POD / "token").read_text().strip()
+    user = json.loads(Path(os.environ["KUBECONFIG"]).read_text())["users"][0]["user"]
+    return (user.get("token") or Path(user["tokenFile"]).read_text()).strip()
 
 
 def socket_options(profile, settings):
@@ -80,7 +88,7 @@ def main():
         sys.exit(127)
     settings, client_arguments = {}, {}
 
-    address, authority, token = api_server()
+    address, authority = api_server()
     params = {"watch": "true", "fieldSelector": f"metadata.name={os.environ['WATCHER_NAME']}"}
     http = {"verify": ssl.create_default_context(cadata=authority), "http2": "--http2" in sys.argv}
     if profile in KEEPALIVE_PROFILES:
@@ -97,12 +105,12 @@ def main():
     if profile != "default":
         settings["retry_seconds"] = number("RETRY_SECONDS")
 
-    headers = {"Authorization": f"Bearer {token.strip()}"}
-    client = httpx.Client(base_url=address, headers=headers, **http, **client_arguments)
+    client = httpx.Client(base_url=address, **http, **client_arguments)
 
     def watch_once():
         url = f"/api/v1/namespaces/{os.environ['WATCHER_NAMESPACE']}/configmaps"
-        with client.stream("GET", url, params=params) as response:
+        headers = {"Authorization": f"Bearer {token()}"}
+        with client.stream("GET", url, params=params, headers=headers) as response:
             response.raise_for_status()
             emit("watching", http_version=response.http_version)
             for line in response.iter_lines():

@@ -39,18 +39,26 @@ def end_on_sigterm():
 
 
 def api_server():
-    """Address, certificate authority (PEM) and token: the pod's own, or those of a kubeconfig written as JSON."""
+    """Address and certificate authority (PEM): the pod's own, or those of a kubeconfig written as JSON."""
     if not os.environ.get("KUBECONFIG"):
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         address = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-        return address, (POD / "ca.crt").read_text(), (POD / "token").read_text()
+        return address, (POD / "ca.crt").read_text()
     kubeconfig = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
-    cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+    cluster = kubeconfig["clusters"][0]["cluster"]
     if "certificate-authority-data" in cluster:
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     else:
         authority = Path(cluster["certificate-authority"]).read_text()
-    return cluster["server"], authority, user.get("token") or Path(user["tokenFile"]).read_text()
+    return cluster["server"], authority
+
+
+def token():
+    """Read anew for each watch: a pod's token lives an hour or so and is then replaced in its file."""
+    if not os.environ.get("KUBECONFIG"):
+        return (POD / "token").read_text().strip()
+    user = json.loads(Path(os.environ["KUBECONFIG"]).read_text())["users"][0]["user"]
+    return (user.get("token") or Path(user["tokenFile"]).read_text()).strip()
 
 
 def socket_options(profile, settings):
@@ -79,7 +87,7 @@ def main():
         sys.exit(127)
     settings, pool_arguments, request_arguments = {}, {}, {}
 
-    address, authority, token = api_server()
+    address, authority = api_server()
     fields = {"watch": "true", "fieldSelector": f"metadata.name={os.environ['WATCHER_NAME']}"}
     if profile in KEEPALIVE_PROFILES:
         pool_arguments["socket_options"] = socket_options(profile, settings)
@@ -94,12 +102,12 @@ def main():
     if profile != "default":
         settings["retry_seconds"] = number("RETRY_SECONDS")
 
-    headers = {"Authorization": f"Bearer {token.strip()}"}
-    http = urllib3.PoolManager(ca_cert_data=authority, headers=headers, **pool_arguments)
+    http = urllib3.PoolManager(ca_cert_data=authority, **pool_arguments)
 
     def watch_once():
         url = f"{address}/api/v1/namespaces/{os.environ['WATCHER_NAMESPACE']}/configmaps"
-        response = http.request("GET", url, fields=fields, preload_content=False, **request_arguments)
+        headers = {"Authorization": f"Bearer {token()}"}
+        response = http.request("GET", url, fields=fields, headers=headers, preload_content=False, **request_arguments)
         if response.status != 200:
             raise urllib3.exceptions.HTTPError(f"{response.status} {response.reason}: {response.data!r}")
         emit("watching")
