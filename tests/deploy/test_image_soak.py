@@ -148,7 +148,7 @@ def test_its_soak_observes_touches_in_the_lab(seen: dict[str, Any]) -> None:
     own = seen["own"]
     assert own["readyz"][0] == 200, own["readyz"][1] + own["log"]
     assert own["healthz"][0] == 200, own["log"]
-    assert len(own["observed"]) == 8
+    assert len(own["observed"]) == 10
     assert min(own["observed"]) >= 2, own["log"]
     assert "trigger" in seen["maps"]
 
@@ -157,7 +157,7 @@ def test_it_ends_in_order_and_leaves_its_totals(seen: dict[str, Any]) -> None:
     """Otherwise every rolling update of a node costs what was counted, or takes until the kubelet kills it."""
     assert seen["own"]["status"] == 0, seen["own"]["log"]
     totals = json.loads(seen["maps"]["totals-soak"]["totals.json"])
-    assert len(totals["watchers"]) == 8
+    assert len(totals["watchers"]) == 10
     assert all(each["observed"] >= 2 for each in totals["watchers"])
 
 
