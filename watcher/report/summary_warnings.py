@@ -39,7 +39,7 @@ def _warnings(totals: Totals, paths: Mapping[str, Path], said: str | None) -> It
     if totals.scale != 1:
         yield (
             f"{totals.instance}: a soak in the lab, at scale {totals.scale:g}; hours are true ones, seconds its own."
-            " No scale shortens a program's start or its library's own timers: what they decide can be another in true time"
+            " No scale shortens a program's start or a library's timers: what they decide can be another in true time"
         )
 
 
