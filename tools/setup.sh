@@ -119,7 +119,9 @@ want_promtool() {
     is_root && has apt-get && has dpkg-deb || return 0
     if has promtool || [ -x "$venv/bin/promtool" ]; then return 0; fi
     folder=$(mktemp -d)
-    if (cd "$folder" && apt-get -qq download prometheus && dpkg-deb --extract prometheus_*.deb .) >/dev/null 2>&1; then
+    # Old lists name a file that the mirrors no longer have.
+    fetch() { (cd "$folder" && apt-get -qq download prometheus && dpkg-deb --extract prometheus_*.deb .) >/dev/null 2>&1; }
+    if fetch || { apt-get -qq update >/dev/null 2>&1 && fetch; }; then
         mv "$folder/usr/bin/promtool" "$venv/bin/promtool"
     else
         say "promtool could not be fetched (the tests of the alerts need it)"
