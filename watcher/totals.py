@@ -131,8 +131,9 @@ class Totals(Value):
     """``watcher``, ``kubernetes``, ``node``, ``python`` …: the values seen, newest last, ``MOST_VERSIONS`` at most."""
     watchers: Annotated[tuple[WatcherTotals, ...], Field(max_length=MOST_WATCHERS)] = ()
     sessions: dict[Text, Count] = Field(default_factory=dict)
-    """Of each supervisor process the number of the last portion merged in; so that none is merged twice."""
+    """Of each spool, by its id, the number of the last portion merged in; so that none is merged twice."""
     sessions_ever: Count = 0
+    """How many spools there were: one for each pod; a container that is started again goes on with its own."""
 
 
 class Failure(Value):

@@ -27,7 +27,7 @@ from watcher.idle.connection import IdleConnection
 from watcher.idle.quiet import LEAST_QUIET_SECONDS, QuietWatch, describe
 from watcher.judge.touches import Judged, Late
 from watcher.programs import contract, environments
-from watcher.soak import delivery, logs
+from watcher.soak import logs
 from watcher.soak.access import Access, InCluster, Kubeconfig
 from watcher.soak.child import HEALTHY_SECONDS, Child, Start
 from watcher.soak.counting import Identity
@@ -40,9 +40,9 @@ from watcher.soak.network import Network
 from watcher.soak.server import serving
 from watcher.soak.settings import SoakSettings
 from watcher.soak.spool import Spool
-from watcher.soak.store import Portion, TotalsStore
+from watcher.soak.store import TotalsStore
 from watcher.soak.supervisor import Session, Supervisor
-from watcher.totals import Failure, Totals, Update
+from watcher.totals import Failure, Update
 from watcher.updater import Trigger, Updater, Watcher, schedule_of
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -120,16 +120,6 @@ def longest_gap_seconds(expression: str) -> float:
     return longest or 86_400.0
 
 
-class _Store:
-    """The portion of ours as the portion of the store."""
-
-    def __init__(self, store: TotalsStore) -> None:
-        self._store = store
-
-    async def merge(self, portion: delivery.Portion) -> Totals:
-        return await self._store.merge(Portion(portion.session, portion.number, portion.delta))
-
-
 class Soak:
     """One process's soak, whole."""
 
@@ -151,7 +141,7 @@ class Soak:
         self.metrics = Metrics(identity.watchers, version=version("watcher-resilience-matrix"), interval_seconds=gap)
         spool_folder = settings.spool_folder()
         spool_folder.mkdir(parents=True, exist_ok=True)
-        failures = FailureWriter(
+        self._failures = failures = FailureWriter(
             access.credentials,
             namespace,
             spool_folder / "failures",
@@ -169,7 +159,7 @@ class Soak:
             now=time.monotonic,
             run=lambda work: asyncio.get_running_loop().run_in_executor(disk, work),
         )
-        store = _Store(TotalsStore(access.credentials, namespace, settings.instance))
+        store = TotalsStore(access.credentials, namespace, settings.instance)
         self.supervisor = Supervisor(
             Session(
                 name=session,
@@ -281,7 +271,7 @@ class Soak:
     def _written(self, name: str, status: int | None, error: str | None) -> None:
         if error is not None:
             self._warn("a failure is not written yet", name=name, status=status, problem=error[:200])
-        self.metrics.failures_pending(self.supervisor._failures.pending)
+        self.metrics.failures_pending(self._failures.pending)
 
 
 def _idle(api: ApiServer, trigger: Trigger) -> IdleConnection:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from watcher.errors import WatcherError
 from watcher.soak.ledger import Ledger
 from watcher.soak.spool import Spool
+from watcher.soak.store import Portion
 from watcher.totals import Totals
 
 LEAST_PAUSE_SECONDS = 5.0
@@ -18,15 +18,6 @@ LONGEST_PAUSE_SECONDS = 600.0
 """Between two merges, however slowly they come: hours count, too."""
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Portion:
-    """Counts since the portion before, of one spool, numbered from 1."""
-
-    session: str
-    number: int
-    delta: Totals
 
 
 class Store(Protocol):

@@ -40,7 +40,7 @@ class StoreUnavailable(WatcherError):
 
 @dataclass(frozen=True)
 class Portion:
-    """``delta`` is what was counted since the portion before; ``number`` counts a session's portions from 1."""
+    """``delta`` is what was counted since the portion before; ``number`` counts a spool's portions from 1."""
 
     session: str
     number: int

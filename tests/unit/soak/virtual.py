@@ -14,9 +14,10 @@ from watcher.model import Settings, Touch
 from watcher.records import Program, Touched
 from watcher.soak.child import Child
 from watcher.soak.counting import Identity
-from watcher.soak.delivery import Delivery, Portion
+from watcher.soak.delivery import Delivery
 from watcher.soak.ledger import Ledger
 from watcher.soak.spool import Spool
+from watcher.soak.store import Portion
 from watcher.soak.supervisor import Session, Supervisor
 from watcher.totals import Failure, Totals, Tried, Update
 from watcher.updater import Watcher
