@@ -87,6 +87,12 @@ class Ending(StrEnum):
     NEVER = "never"
     SILENT = "silent"
     RESET_ON_NEXT_PACKET = "reset-on-next-packet"
+    RESET_CLIENT_ON_NEXT_PACKET = "reset-client-on-next-packet"
+    """Only who is inside is told, when it speaks; what comes from outside is dropped."""
+    BLOCKED_UNTIL_OUTBOUND = "blocked-until-outbound"
+    """Nothing comes in until the client sends again; then the flow is known as before."""
+    CLOSE = "close"
+    """A proxy that counts data, not packets, closes both of its sides with FIN."""
     RESET_BOTH = "reset-both"
     RESET_SERVER = "reset-server"
 
@@ -107,6 +113,26 @@ class Balancer(StrEnum):
     KUBE_PROXY_NFTABLES = "kube-proxy-nftables"
 
 
+class InvalidPackets(StrEnum):
+    """What becomes of a packet that conntrack calls INVALID although its flow exists."""
+
+    DROP = "drop"
+    """Whoever balances drops it, or does not: kube-proxy's own rules, or the lab's."""
+    FORWARD = "forward"
+    """No rule of the lab's drops it: it goes on with the address that it came with."""
+    LIBERAL = "liberal"
+    """conntrack is told to be liberal, and does not call it so."""
+
+
+class Backend(StrEnum):
+    """Which API server a scenario's clients are connected to."""
+
+    SHARED = "shared"
+    """The one of all cells."""
+    OWN = "own"
+    """One of the scenario's own, to do harm to; the shared one takes over from it."""
+
+
 class Path(Value):
     """What stands between client and API server; one file in ``paths/``."""
 
@@ -117,10 +143,19 @@ class Path(Value):
     end_delay_seconds: Seconds = 0
     server_keepalive: ServerKeepalive = ServerKeepalive.OFF
     balancer: Balancer = Balancer.LAB
+    proxy: bool = False
+    """A layer-4 proxy stands between the path and the API server: two connections for each of the client's."""
+    invalid_packets: InvalidPackets = InvalidPackets.DROP
     source: str
 
     @model_validator(mode="after")
     def _ending_fits(self) -> Path:
+        if self.ending is Ending.CLOSE and not self.proxy:
+            raise ValueError("only a proxy closes: ending 'close' needs proxy = true")
+        if self.proxy and self.ending not in (Ending.NEVER, Ending.CLOSE):
+            raise ValueError(f"a proxy does not end connections by {self.ending.value!r}: 'close', or no idle timeout")
+        if self.proxy and (self.balancer is not Balancer.LAB or self.server_keepalive is not ServerKeepalive.OFF):
+            raise ValueError("a proxy sends no probes and needs no balancer: leave balancer and server_keepalive out")
         if (self.idle_timeout_seconds is None) != (self.ending is Ending.NEVER):
             raise ValueError(
                 "a path with idle_timeout_seconds needs an ending other than 'never', and the other way round"
@@ -155,9 +190,20 @@ class Scenario(Value):
     window_seconds: PositiveSeconds = 120
     server_keepalive: ServerKeepalive | None = None
     """Overrides the path's, for scenarios that differ in nothing else."""
+    fault_seconds: PositiveSeconds | None = None
+    """How long the fault is in force before it is healed; the gap is counted from then. None: until the cell closes."""
+    busy_interval_seconds: PositiveSeconds | None = None
+    """Only where no fault is applied: the trigger is touched this often while ``quiet_seconds`` last."""
+    backend: Backend = Backend.SHARED
     proof: Evidence
     threads: tuple[str, ...] = ()
     """Bug reports that this scenario reproduces."""
+
+    @model_validator(mode="after")
+    def _touches_fit(self) -> Scenario:
+        if self.busy_interval_seconds is not None and self.quiet_seconds is None:
+            raise ValueError("busy_interval_seconds needs quiet_seconds: for how long")
+        return self
 
 
 class Timer(Value):
@@ -251,6 +297,8 @@ class Client(Value):
 
 class Touch(StrEnum):
     CONTROL = "control"
+    BUSY = "busy"
+    """One of many, before the last; each must be observed in time, itself or by a later one."""
     TOUCH = "touch"
 
 
@@ -302,12 +350,17 @@ class Timing(Value):
     """From L0 to the fault."""
     server_keepalive_idle_seconds: float | None = None
     """The server side's own TCP keepalive, where it has one."""
+    fault_seconds: float | None = None
+    """From the fault until it is healed."""
+    busy_interval_seconds: float | None = None
 
     @property
     def touch_after_seconds(self) -> float:
-        """From L0 to the touch, where the schedule is by clock; others count the gap from the fault."""
+        """From L0 to the touch, where the schedule is by clock; others count the gap from the fault, or its healing."""
         if self.quiet_seconds is not None:
             return self.quiet_seconds
+        if self.fault_seconds is not None:
+            return self.fault_after_seconds + self.fault_seconds + self.gap_seconds
         if self.idle_timeout_seconds is not None:
             return self.idle_timeout_seconds + self.end_delay_seconds + self.gap_seconds
         return self.fault_after_seconds + self.gap_seconds
@@ -335,6 +388,9 @@ class CellPlan(Value):
     ending: Ending
     server_keepalive: ServerKeepalive
     balancer: Balancer = Balancer.LAB
+    proxy: bool = False
+    invalid_packets: InvalidPackets = InvalidPackets.DROP
+    backend: Backend = Backend.SHARED
     fault: Name
     asked: Settings
     effective: Settings
@@ -342,6 +398,11 @@ class CellPlan(Value):
     proof: Evidence
     memory_mib: int
     skip: Skip | None = None
+
+    @property
+    def group(self) -> str | None:
+        """Cells of one group share a backend of their own, and the moment at which it fails; None for all others."""
+        return None if self.backend is Backend.SHARED else f"{self.id.scenario}#{self.id.repeat}"
 
 
 class Outcome(Value):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from watcher.model import (
+    Backend,
     Balancer,
     CellId,
     CellPlan,
@@ -41,6 +42,8 @@ KERNEL_TIMER_SLACK = 0.125
 CONTROL_MEMORY_MIB = 25
 KUBE_PROXY_MEMORY_MIB = 25
 """Of its own, measured (12 MiB after a minute); 47 MiB more are the program itself, which all of them share."""
+OWN_SERVER_MEMORY_MIB = 300
+"""An API server of a scenario's own, measured."""
 MEMORY_SHARE = 0.7
 
 NO_FAULT = "none"
@@ -62,6 +65,8 @@ class Choice:
     """Whether the API server's own timers can be divided: the embedded one's can."""
     real_server: bool = True
     """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
+    missing_backend: str | None = None
+    """Why this run cannot have API servers of scenarios' own; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
     scale: float = 1.0
@@ -104,24 +109,26 @@ def once_more(cells: Sequence[CellPlan], keys: Collection[str]) -> tuple[CellPla
 def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> list[list[CellPlan]]:
     """Cells to run at once: one repeat a wave, within the memory and the number of jobs, the longest first.
 
-    A scenario's controls go with its first cells: they hold for the repeat they were run in.
+    A scenario's controls go with its first cells: they hold for the repeat they were run in. Cells that share a backend
+    are never parted.
     """
     result: list[list[CellPlan]] = []
-    by_repeat: dict[int, list[CellPlan]] = {}
+    by_repeat: dict[int, dict[str, list[CellPlan]]] = {}
     for cell in cells:
         if cell.skip is None:
-            by_repeat.setdefault(cell.id.repeat, []).append(cell)
+            by_repeat.setdefault(cell.id.repeat, {}).setdefault(cell.group or str(cell.id), []).append(cell)
     for repeat in sorted(by_repeat):
         wave: list[CellPlan] = []
         used = 0.0
-        for cell in sorted(by_repeat[repeat], key=lambda cell: -cell.timing.length_seconds):
+        for together in sorted(by_repeat[repeat].values(), key=lambda cells: -cells[0].timing.length_seconds):
+            needed = sum(cell.memory_mib for cell in together) + (OWN_SERVER_MEMORY_MIB if together[0].group else 0)
             if wave and (
-                used + cell.memory_mib > memory_mib * MEMORY_SHARE or (jobs is not None and len(wave) >= jobs)
+                used + needed > memory_mib * MEMORY_SHARE or (jobs is not None and len(wave) + len(together) > jobs)
             ):
                 result.append(wave)
                 wave, used = [], 0.0
-            wave.append(cell)
-            used += cell.memory_mib
+            wave += together
+            used += needed
         if wave:
             result.append(wave)
     return result
@@ -165,6 +172,10 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
         deadline_seconds=max(DEADLINE_FLOOR_SECONDS, deadline_seconds / scale),
         scaled_deadline_seconds=deadline_seconds / scale,
         fault_after_seconds=max(SETTLE_SECONDS + 0.01, FAULT_AFTER_SECONDS / scale),
+        fault_seconds=None if scenario.fault_seconds is None else scenario.fault_seconds / scale,
+        busy_interval_seconds=None
+        if scenario.busy_interval_seconds is None
+        else scenario.busy_interval_seconds / scale,
         server_keepalive_idle_seconds=None
         if keepalive is ServerKeepalive.OFF
         else float(max(1, round(SERVER_KEEPALIVE_SECONDS / scale))),
@@ -261,6 +272,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         how = "offers HTTP/2" if stack.http2 else "watches over a WebSocket"
         reason = f"needs the real control plane: it {how}, and the embedded one speaks plain HTTP/1.1 only"
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
+    elif scenario.backend is Backend.OWN and choice.missing_backend is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_backend)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif reason is not None:
@@ -272,6 +285,9 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         ending=path.ending,
         server_keepalive=_server_keepalive(scenario, path),
         balancer=path.balancer,
+        proxy=path.proxy,
+        invalid_packets=path.invalid_packets,
+        backend=scenario.backend,
         fault=scenario.fault,
         asked=profile.settings,
         effective=effective(profile.settings, choice.scale),
@@ -290,6 +306,9 @@ def _control(control: Control, scenario: Scenario, path: Path, choice: Choice, r
         ending=path.ending,
         server_keepalive=_server_keepalive(scenario, path),
         balancer=path.balancer,
+        proxy=path.proxy,
+        invalid_packets=path.invalid_packets,
+        backend=scenario.backend,
         fault=scenario.fault,
         asked=Settings(),
         effective=Settings(),

@@ -16,7 +16,10 @@ from watcher.totals import Keepalive, Tried
 
 Direction = Literal["to-client", "to-server"]
 Link = Literal["client", "server"]
-Moment = Literal["watching", "fault", "touch", "close"]
+ProbedTo = Literal["virtual", "server", "history"]
+"""``virtual`` is what clients connect to, ``server`` the API server behind it at the beginning, ``history`` a watch at
+``virtual`` from the resource version of the control touch."""
+Moment = Literal["watching", "fault", "healed", "touch", "close"]
 
 
 class Entry(Value):
@@ -141,6 +144,8 @@ class Packet(Entry):
     ack: int
     length: int
     """Payload octets."""
+    peer: str | None = None
+    """The other end's address on the client's link, where it is not the one that the client connected to."""
 
 
 class Conntrack(Entry):
@@ -158,9 +163,10 @@ class Counters(Entry):
 
 
 class Probed(Entry):
-    """A fresh connection through the path."""
+    """A fresh connection through the path; ``t`` is when its outcome was known."""
 
     kind: Literal["probe"] = "probe"
+    to: ProbedTo = "virtual"
     port: int | None = None
     ok: bool
     seconds: float
@@ -191,6 +197,17 @@ class Sockets(Entry):
     side: Literal["client", "server"] = "client"
     moment: Moment
     sockets: tuple[Socket, ...]
+
+
+class ProcessState(Entry):
+    """The client's process (and its children), as the kernel has it."""
+
+    kind: Literal["process"] = "process"
+    moment: Moment
+    state: str
+    """The letter of /proc: ``T`` is stopped."""
+    cpu_seconds: float
+    """Used so far."""
 
 
 class Sysctls(Entry):
@@ -321,6 +338,7 @@ Record = Annotated[
     | Counters
     | Probed
     | Sockets
+    | ProcessState
     | Sysctls
     | FailureWritten
     | Unserved

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from watcher.judge.fold import Judge
 from watcher.lab import network, nftables
+from watcher.lab.addresses import API_ADDRESS, API_PORT, Server
 from watcher.lab.namespace import Namespace
 from watcher.model import Ending
 from watcher.records import Record
@@ -29,7 +30,7 @@ def _networks(cells: int) -> tuple[float, float]:
         nets = network.CellNetwork.named(number)
         Namespace.create([nets.client.name, nets.path.name])
         network.make_cell(nets, cluster)
-        nftables.load(nets.path, nftables.rules(Ending.SILENT, 6443))
+        nftables.load(nets.path, nftables.rules(Ending.SILENT, nets.virtual, Server(API_ADDRESS, API_PORT)))
         took.append(time.perf_counter() - began)
     return sum(took[:SAMPLE]) / SAMPLE, sum(took[-SAMPLE:]) / SAMPLE
 

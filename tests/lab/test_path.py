@@ -16,8 +16,9 @@ from tests.lab.sandboxed import run_inside
 from watcher import faults, plan
 from watcher.catalog import Catalog
 from watcher.lab import network, path
-from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_ADDRESS, VIRTUAL_PORT, Server
 from watcher.lab.namespace import Namespace
+from watcher.lab.scene import Scene
 from watcher.model import CellPlan
 from watcher.records import Conntrack, Entry, Packet
 
@@ -67,7 +68,8 @@ async def scene(scenario: str, keepalive: bool, quiet: float) -> dict[str, Any]:
     await loop.sock_sendall(server, b"control touch")
     assert await loop.sock_recv(client, 100) == b"control touch"
     await asyncio.sleep(0.3)
-    flows = await asyncio.to_thread(faults.load(made.fault).apply, lab_path)
+    scene = Scene(lab_path, cluster, Server(API_ADDRESS, API_PORT))
+    flows = await asyncio.to_thread(faults.load(made.fault).apply, scene)
     await asyncio.sleep(quiet)
     await lab_path.look("touch")
     first = await read(client, 0.05)
@@ -83,7 +85,7 @@ async def scene(scenario: str, keepalive: bool, quiet: float) -> dict[str, Any]:
     server_end = await read(server, 0.05)
     if flows is not None:
         for _ in range(2):
-            faults.load(made.fault).heal(lab_path)
+            faults.load(made.fault).heal(scene)
     lab_path.close()
     port = client.getsockname()[1]
     return {

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from typing import Protocol, cast
 
-from watcher.errors import UnknownName
-from watcher.lab.path import LabPath
+from watcher.errors import UnknownName, UsageError
+from watcher.lab.scene import Scene
+from watcher.model import Backend, Balancer, Path, Scenario
 from watcher.records import FlowKey
 
 
@@ -19,13 +21,22 @@ class Fault(Protocol):
     """What every module of this package offers."""
 
     NEEDS: frozenset[str]
-    """What the topology must have, as data: ``path`` where it acts on the cell's own path."""
+    """What the scenario and its path must have, words of ``_NEEDS``."""
 
-    def apply(self, path: LabPath) -> tuple[FlowKey, ...] | None:
+    def apply(self, scene: Scene) -> tuple[FlowKey, ...] | None:
         """Does it; returns the flows it found, or None where it has nothing to do. Blocks: meant for a thread."""
 
-    def heal(self, path: LabPath) -> None:
+    def heal(self, scene: Scene) -> None:
         """Undoes it; harmless where it was never applied. Blocks: meant for a thread."""
+
+
+_NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
+    "idle-timeout": ("a path with idle_timeout_seconds", lambda _, path: path.idle_timeout_seconds is not None),
+    "end": ("fault_seconds: how long it lasts", lambda scenario, _: scenario.fault_seconds is not None),
+    "lab-balancer": ("a path whose balancer is the lab's own", lambda _, path: path.balancer is Balancer.LAB),
+    "proxy": ("a path with proxy = true", lambda _, path: path.proxy),
+    "own-backend": ('backend = "own"', lambda scenario, _: scenario.backend is Backend.OWN),
+}
 
 
 def names() -> list[str]:
@@ -38,3 +49,13 @@ def load(name: str) -> Fault:
     if name not in names():
         raise UnknownName("fault", name, names())
     return cast(Fault, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def check(scenario: Scenario, path: Path) -> None:
+    """Raises UsageError where the scenario's fault needs what the scenario and its path do not have."""
+    for need in sorted(load(scenario.fault).NEEDS):
+        what, has = _NEEDS[need]
+        if not has(scenario, path):
+            raise UsageError(
+                f"scenario {scenario.name}: fault {scenario.fault} needs {what}", advice="docs/scenarios.md"
+            )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from watcher.lab import nftables
-from watcher.lab.path import LabPath
+from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
-NEEDS = frozenset({"path"})
+NEEDS: frozenset[str] = frozenset()
 
 
-def apply(path: LabPath) -> tuple[FlowKey, ...] | None:
-    flows = path.established()
-    network = path.network
+def apply(scene: Scene) -> tuple[FlowKey, ...] | None:
+    flows = scene.path.established()
+    network = scene.path.network
     ports = [flow.port for flow in flows]
     nftables.cut(network.path, network.client_address, ports, to_server=True, to_client=True)
     return flows
 
 
-def heal(path: LabPath) -> None:
-    nftables.mend(path.network.path)
+def heal(scene: Scene) -> None:
+    nftables.mend(scene.path.network.path)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from watcher.lab.path import LabPath
+from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
-NEEDS = frozenset({"path", "idle-timeout"})
+NEEDS = frozenset({"idle-timeout"})
 
 
-def apply(_path: LabPath) -> tuple[FlowKey, ...] | None:
+def apply(_scene: Scene) -> tuple[FlowKey, ...] | None:
     return None
 
 
-def heal(_path: LabPath) -> None:
+def heal(_scene: Scene) -> None:
     return None

@@ -1,16 +1,16 @@
-"""Nothing goes wrong: what a healthy, quiet watch looks like."""
+"""Nothing goes wrong: what a healthy watch looks like."""
 
 from __future__ import annotations
 
-from watcher.lab.path import LabPath
+from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
 NEEDS: frozenset[str] = frozenset()
 
 
-def apply(_path: LabPath) -> tuple[FlowKey, ...] | None:
+def apply(_scene: Scene) -> tuple[FlowKey, ...] | None:
     return None
 
 
-def heal(_path: LabPath) -> None:
+def heal(_scene: Scene) -> None:
     return None

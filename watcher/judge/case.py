@@ -8,7 +8,7 @@ from functools import cached_property
 from watcher.judge import flows
 from watcher.judge.facts import CellFacts
 from watcher.judge.flows import JITTER_SECONDS, Flow, Seen
-from watcher.model import CellPlan, Touch
+from watcher.model import CellPlan, Ending, Touch
 from watcher.records import Conntrack, Direction, Fault, Settled, Touched
 
 SILENCE_TOLERANCE_SECONDS = 0.05
@@ -69,6 +69,11 @@ class Case:
         return tuple(flow for flow in flows.flows(self.facts.packets) if not self._is_probe(flow))
 
     @cached_property
+    def astray(self) -> tuple[Seen, ...]:
+        """Packets between the client and an address that it did not connect to, such as the server's own."""
+        return tuple(packet for packet in flows.travelled(self.facts.packets) if packet.peer is not None)
+
+    @cached_property
     def watch(self) -> Flow | None:
         """The flow that carried the control touch."""
         candidates = [flow for flow in self.flows if flow.port == self.settled.port]
@@ -108,7 +113,9 @@ class Case:
         for flow in self.flows:
             if flow.established is None or flow.established > self.touch.sent:
                 continue
-            since = flow.silent_since(idle - SILENCE_TOLERANCE_SECONDS, self.touch.sent)
+            # A proxy passes data on and knows nothing of the packets beneath it.
+            data_only = self.plan.ending is Ending.CLOSE
+            since = flow.silent_since(idle - SILENCE_TOLERANCE_SECONDS, self.touch.sent, data_only=data_only)
             if since is not None:
                 found.append(Expired(flow, since, since + idle))
         return tuple(sorted(found, key=lambda expired: expired.at))

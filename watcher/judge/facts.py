@@ -21,6 +21,7 @@ from watcher.records import (
     Packet,
     PathAction,
     Probed,
+    ProcessState,
     Program,
     Record,
     Settled,
@@ -37,13 +38,16 @@ MAX_NONCES = 5_000
 """Different nonces remembered per cell; a program that prints more loses its oldest guesses."""
 
 MAX_SAME = 32
-"""Arrivals remembered per nonce, and rare records (faults, probes, touches) remembered per kind."""
+"""Arrivals remembered per nonce, and rare records (faults, probes) remembered per kind."""
+
+MAX_TOUCHES = 200
+"""A busy scenario has 90 touches in three minutes."""
 
 MAX_TEXT = 500
 """Characters kept of a message that a program or the lab wrote."""
 
 Rare = TypeVar("Rare", Touched, Fault, PathAction, Probed, FailureWritten)
-Momentary = TypeVar("Momentary", Conntrack, Counters, Sockets)
+Momentary = TypeVar("Momentary", Conntrack, Counters, Sockets, ProcessState)
 
 
 class Sighting(NamedTuple):
@@ -57,6 +61,8 @@ class Sighting(NamedTuple):
     seq: int
     ack: int
     length: int
+    peer: str | None = None
+    """The other end's address where it is not the one that the client connected to; known on the client's link."""
 
 
 class Event(NamedTuple):
@@ -84,6 +90,7 @@ class CellFacts:
         self.counters: dict[str, Counters] = {}
         self.sockets: dict[str, Sockets] = {}
         self.server_sockets: dict[str, Sockets] = {}
+        self.process: dict[str, ProcessState] = {}
         self.failures: list[FailureWritten] = []
         self.troubles: set[str] = set()
         """What the lab itself got wrong; any makes the cell invalid."""
@@ -104,7 +111,7 @@ class CellFacts:
             case Program():
                 self._program(record)
             case Touched():
-                _keep(self.touches, record)
+                _keep(self.touches, record, MAX_TOUCHES)
             case Settled():
                 if self.settled is None or record.t >= self.settled.t:
                     self.settled = record
@@ -124,6 +131,8 @@ class CellFacts:
                 _keep_latest(self.server_sockets, record)
             case Sockets():
                 _keep_latest(self.sockets, record)
+            case ProcessState():
+                _keep_latest(self.process, record)
             case Sysctls() if record.wrong:
                 wrong = ", ".join(f"{name} is {value}" for name, value in sorted(record.wrong.items()))
                 self._trouble(f"sysctls had changed at {record.moment}: {wrong}")
@@ -158,7 +167,7 @@ class CellFacts:
             self.too_many_packets = True
             return
         seen = (record.t, record.link, record.direction, record.port, record.flags, record.seq, record.ack)
-        self.packets.append(Sighting(*seen, record.length))
+        self.packets.append(Sighting(*seen, record.length, record.peer))
 
     def _program(self, record: Program) -> None:
         message = record.message and record.message[:MAX_TEXT]
@@ -194,8 +203,8 @@ class CellFacts:
             self.troubles.add(message[:MAX_TEXT])
 
 
-def _keep(kept: list[Rare], record: Rare) -> None:
-    if len(kept) < MAX_SAME:
+def _keep(kept: list[Rare], record: Rare, most: int = MAX_SAME) -> None:
+    if len(kept) < most:
         kept.append(record)
 
 

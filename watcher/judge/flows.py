@@ -35,6 +35,8 @@ class Seen(NamedTuple):
     length: int
     at_client: float | None
     at_server: float | None
+    peer: str | None = None
+    """On the client's link the server's end had this address, not the one that the client connected to."""
 
     @property
     def crossed(self) -> bool:
@@ -103,14 +105,19 @@ class Flow:
         end = self.client_end()
         return self.established is not None and self.established <= t and (end is None or end.t > t)
 
-    def silent_since(self, seconds: float, until: float) -> float | None:
-        """The last packet before the first silence of that length on both links, if the flow was not over by then."""
+    def silent_since(self, seconds: float, until: float, *, data_only: bool = False) -> float | None:
+        """The last packet before the first silence of that length on both links, if the flow was not over by then.
+
+        ``data_only``: packets without data (and keepalive probes, which may carry one octet) break no silence.
+        """
         before: float | None = None
         end = self.client_end()
         over = end.t if end is not None else None
         for packet in self.packets:
             if packet.t > until:
                 break
+            if data_only and before is not None and packet.length <= 1 and not packet.ends:
+                continue
             if before is not None and packet.t - before >= seconds:
                 return before
             before = packet.t
@@ -118,12 +125,18 @@ class Flow:
                 return None
         return before if before is not None and until - before >= seconds else None
 
-    def silences(self, since: float, until: float, *, crossed: bool = False) -> Iterator[tuple[float, float]]:
-        """Begin and end of each silence between packets (or only those that crossed), the open one at the end too."""
+    def silences(
+        self, since: float, until: float, *, crossed: bool = False, data_only: bool = False
+    ) -> Iterator[tuple[float, float]]:
+        """Begin and end of each silence between packets (or only those that crossed, or carried data), the open one at
+        the end too.
+        """
         before = since
         for packet in self.packets:
             if packet.t > until:
                 break
+            if data_only and packet.length <= 1:
+                continue
             if packet.t >= since and (packet.crossed or not crossed):
                 yield before, packet.t
                 before = packet.t
@@ -131,15 +144,17 @@ class Flow:
 
 
 def travelled(sightings: Iterable[Sighting]) -> list[Seen]:
-    """Pairs up the two sightings of each packet. The result is in order of time, whatever that of the sightings."""
+    """Pairs up the two sightings of each packet, whatever address the path wrote into it. The result is in order of
+    time, whatever that of the sightings.
+    """
     return [packet for _, packet in _travelled(sightings)]
 
 
 def _travelled(sightings: Iterable[Sighting]) -> list[tuple[int, Seen]]:
     waiting: dict[tuple[object, ...], deque[Sighting]] = defaultdict(deque)
     result: list[tuple[int, Seen]] = []
-    for sight in sorted(sightings):
-        other = waiting["server" if sight.link == "client" else "client", *sight[2:]]
+    for sight in sorted(sightings, key=lambda sight: sight[:8]):
+        other = waiting["server" if sight.link == "client" else "client", *sight[2:8]]
         while other and sight.t - other[0].t > FORWARDING_SECONDS:
             lone = other.popleft()
             result.append((lone.port, _seen(lone, None)))
@@ -147,7 +162,7 @@ def _travelled(sightings: Iterable[Sighting]) -> list[tuple[int, Seen]]:
             first = other.popleft()
             result.append((first.port, _seen(first, sight)))
         else:
-            waiting[sight.link, *sight[2:]].append(sight)
+            waiting[sight.link, *sight[2:8]].append(sight)
     result += [(lone.port, _seen(lone, None)) for rest in waiting.values() for lone in rest]
     result.sort(key=lambda item: (item[1].t, item[0], item[1].direction, item[1].seq))
     return result
@@ -166,15 +181,21 @@ def _seen(first: Sighting, second: Sighting | None) -> Seen:
         first.length,
         times.get("client"),
         times.get("server"),
+        first.peer or (second.peer if second is not None else None),
     )
 
 
 def flows(sightings: Iterable[Sighting]) -> tuple[Flow, ...]:
-    """The client's flows by their first packet. A fresh SYN from a port that was used before begins another flow."""
+    """The client's flows by their first packet. A fresh SYN from a port that was used before begins another flow.
+
+    Packets between the client and another address than the one that it connected to belong to none.
+    """
     parts: list[tuple[int, list[Seen]]] = []
     current: dict[int, list[Seen]] = {}
     numbers: dict[int, int] = {}
     for port, packet in _travelled(sightings):
+        if packet.peer is not None:
+            continue
         opens = packet.direction == "to-server" and "S" in packet.flags
         if port not in current or (opens and numbers.get(port) != packet.seq):
             current[port] = []

@@ -10,6 +10,7 @@ from watcher.judge.case import SILENCE_TOLERANCE_SECONDS, Case, Incomplete
 from watcher.judge.flows import Flow
 from watcher.judge.keepalive import ANSWER_SECONDS, wakings
 from watcher.judge.proofs import PROOFS, Finding
+from watcher.model import Ending
 from watcher.records import Direction
 
 HAPPENED = "happened"
@@ -132,5 +133,6 @@ def _never_silent(case: Case, flow: Flow) -> bool:
     """Packets that crossed the path came oftener than its idle timeout, up to the touch."""
     idle = case.plan.timing.idle_timeout_seconds
     assert idle is not None
-    silences = flow.silences(max(case.l0, flow.first), case.touch.sent, crossed=True)
+    data_only = case.plan.ending is Ending.CLOSE
+    silences = flow.silences(max(case.l0, flow.first), case.touch.sent, crossed=True, data_only=data_only)
     return all(end - begin < idle + SILENCE_TOLERANCE_SECONDS for begin, end in silences)

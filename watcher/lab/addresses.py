@@ -21,6 +21,14 @@ HARNESS_ADDRESS = "10.120.0.2"
 """The harness itself: updater, perfect client. It reaches the cluster without crossing any path."""
 CLUSTER_HARNESS_ADDRESS = "10.120.0.1"
 
+OWN_SERVICES = "10.96.1.0"
+"""Virtual addresses of the scenarios' own API servers, where kube-proxy leads to them."""
+OWN_SERVERS = "10.113.0.0/16"
+"""API servers of scenarios' own, each at the end of a link to the cluster."""
+MOST_OWN_SERVERS = 60
+PROXY_PORT = 6500
+"""The first of the ports of the proxies before the API server, in the cluster's namespace."""
+
 CLIENT_RANGE = "10.16.0.0/12"
 """All clients' links; to kube-proxy, the addresses of the cluster's pods."""
 _CLIENT_LINKS = int(IPv4Address("10.16.0.0"))
@@ -54,6 +62,25 @@ def server_link(number: int) -> Link:
     """Path (near) to cluster (far)."""
     base = _SERVER_LINKS + 4 * number
     return Link(str(IPv4Address(base + 1)), str(IPv4Address(base + 2)), _mac(2, number, 1), _mac(2, number, 2))
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a path leads."""
+
+    address: str
+    port: int
+
+
+def own_link(number: int) -> Link:
+    """Cluster (near) to an API server of a scenario's own (far); numbers from 1."""
+    base = int(IPv4Address(OWN_SERVERS.partition("/")[0])) + 4 * number
+    return Link(str(IPv4Address(base + 1)), str(IPv4Address(base + 2)), _mac(4, number, 1), _mac(4, number, 2))
+
+
+def own_virtual(number: int) -> str:
+    """The ClusterIP of that API server's own Service."""
+    return str(IPv4Address(OWN_SERVICES) + number)
 
 
 def harness_link() -> Link:

@@ -8,7 +8,7 @@ from pyroute2 import NFCTSocket
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
 
-from watcher.lab.addresses import VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.addresses import VIRTUAL_PORT
 from watcher.lab.namespace import Namespace
 from watcher.records import FlowKey
 
@@ -28,14 +28,14 @@ _STATES = (
 )
 
 
-def flows(namespace: Namespace, client_address: str) -> tuple[FlowKey, ...]:
+def flows(namespace: Namespace, client_address: str, virtual_address: str) -> tuple[FlowKey, ...]:
     """The client's flows to the virtual address that the path still knows, by client port."""
 
     def read() -> tuple[FlowKey, ...]:
         with NFCTSocket() as table:
             return tuple(
                 sorted(
-                    (flow for entry in table.dump() if (flow := _flow(entry, client_address))),
+                    (flow for entry in table.dump() if (flow := _flow(entry, client_address, virtual_address))),
                     key=lambda flow: flow.port,
                 )
             )
@@ -43,7 +43,7 @@ def flows(namespace: Namespace, client_address: str) -> tuple[FlowKey, ...]:
     return namespace.enter(read)
 
 
-def forget(namespace: Namespace, client_address: str, port: int) -> None:
+def forget(namespace: Namespace, client_address: str, port: int, virtual_address: str) -> None:
     """Deletes the flow's entry; harmless where it has expired already."""
 
     def delete() -> None:
@@ -52,7 +52,7 @@ def forget(namespace: Namespace, client_address: str, port: int) -> None:
                 table.entry(
                     "del",
                     tuple_orig=NFCTAttrTuple(
-                        saddr=client_address, daddr=VIRTUAL_ADDRESS, proto=_TCP, sport=port, dport=VIRTUAL_PORT
+                        saddr=client_address, daddr=virtual_address, proto=_TCP, sport=port, dport=VIRTUAL_PORT
                     ),
                 )
             except NetlinkError as error:
@@ -62,7 +62,7 @@ def forget(namespace: Namespace, client_address: str, port: int) -> None:
     namespace.enter(delete)
 
 
-def _flow(entry: object, client_address: str) -> FlowKey | None:
+def _flow(entry: object, client_address: str, virtual_address: str) -> FlowKey | None:
     get = entry.get_attr  # type: ignore[attr-defined]  # pyroute2's messages are untyped
     original = get("CTA_TUPLE_ORIG")
     if original is None:
@@ -71,7 +71,7 @@ def _flow(entry: object, client_address: str) -> FlowKey | None:
     if (
         ports.get_attr("CTA_PROTO_NUM") != _TCP
         or addresses.get_attr("CTA_IP_V4_SRC") != client_address
-        or addresses.get_attr("CTA_IP_V4_DST") != VIRTUAL_ADDRESS
+        or addresses.get_attr("CTA_IP_V4_DST") != virtual_address
     ):
         return None
     protocol = get("CTA_PROTOINFO")

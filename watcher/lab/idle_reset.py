@@ -50,6 +50,13 @@ class IdleFlows:
         else:
             flow.to_server = _later(flow.to_server, segment.next_seq)
 
+    def numbers(self, port: int) -> tuple[int, int] | None:
+        """The next sequence numbers to the client and to the server; None where the flow is over or half-open."""
+        flow = self._flows.get(port)
+        if flow is None or flow.to_client is None or flow.to_server is None:
+            return None
+        return flow.to_client, flow.to_server
+
     def next_expiry(self) -> float | None:
         """When the first flow will have been idle for the timeout, if no packet comes; None without flows."""
         return min((flow.last + self._idle_timeout for flow in self._flows.values()), default=None)

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 from pyroute2 import IPRoute
 
-from watcher.lab.addresses import API_ADDRESS, VIRTUAL_ADDRESS, Link, client_link, harness_link, server_link
+from watcher.lab.addresses import (
+    API_ADDRESS,
+    OWN_SERVERS,
+    VIRTUAL_ADDRESS,
+    Link,
+    Server,
+    client_link,
+    harness_link,
+    own_link,
+    server_link,
+)
 from watcher.lab.namespace import Namespace
 
 CLUSTER = "cluster"
@@ -35,10 +46,14 @@ class CellNetwork:
     number: int
     client: Namespace
     path: Namespace
+    virtual: str = VIRTUAL_ADDRESS
+    """What the client connects to."""
+    server: Server | None = None
+    """Where the path leads; None is the API server of all cells."""
 
     @classmethod
-    def named(cls, number: int) -> CellNetwork:
-        return cls(number, Namespace(f"client-{number}"), Namespace(f"path-{number}"))
+    def named(cls, number: int, virtual: str = VIRTUAL_ADDRESS, server: Server | None = None) -> CellNetwork:
+        return cls(number, Namespace(f"client-{number}"), Namespace(f"path-{number}"), virtual, server)
 
     @property
     def client_address(self) -> str:
@@ -54,7 +69,8 @@ def make_cluster() -> Namespace:
     """The cluster's namespace with the API server's address, linked to the harness (the namespace we are in)."""
     Namespace.create([CLUSTER])
     cluster = Namespace(CLUSTER)
-    cluster.write_sysctls(_QUIET)
+    # It forwards: API servers of scenarios' own lie behind it.
+    cluster.write_sysctls({**_QUIET, "net.ipv4.ip_forward": 1})
     link = harness_link()
 
     def outside() -> None:
@@ -63,6 +79,7 @@ def make_cluster() -> Namespace:
             _add_veth(harness, "cluster", link.near_mac, cluster, "harness", link.far_mac)
             _set_up(harness, "cluster", link.near, link.prefix, (link.far, link.far_mac))
             _route(harness, API_ADDRESS, link.far)
+            harness.route("add", dst=OWN_SERVERS, gateway=link.far)
 
     def inside() -> None:
         with IPRoute() as ip:
@@ -90,12 +107,13 @@ def make_cell(network: CellNetwork, cluster: Namespace, *, owns_virtual: bool = 
         with IPRoute() as ip:
             ip.link("set", index=1, state="up")
             if owns_virtual:
-                ip.addr("add", index=1, address=VIRTUAL_ADDRESS, prefixlen=32)
+                ip.addr("add", index=1, address=network.virtual, prefixlen=32)
             _add_veth(ip, CLIENT_SIDE, near.far_mac, network.client, "path", near.near_mac)
             _add_veth(ip, SERVER_SIDE, far.near_mac, cluster, uplink, far.far_mac)
             _set_up(ip, CLIENT_SIDE, near.far, near.prefix, (near.near, near.near_mac))
             _set_up(ip, SERVER_SIDE, far.near, far.prefix, (far.far, far.far_mac))
             _route(ip, API_ADDRESS, far.far)
+            ip.route("add", dst=OWN_SERVERS, gateway=far.far)
 
     def inside_client() -> None:
         with IPRoute() as ip:
@@ -127,6 +145,43 @@ def remove_cell(network: CellNetwork) -> None:
     network.path.enter(inside_path)
 
 
+def make_server(number: int, cluster: Namespace) -> Namespace:
+    """A namespace for an API server of a scenario's own, at ``own_link(number).far``; the cluster is its router."""
+    link, uplink = own_link(number), f"server-{number}"
+    Namespace.create([uplink])
+    server = Namespace(uplink)
+    server.write_sysctls(_QUIET)
+
+    def inside_cluster() -> None:
+        with IPRoute() as ip:
+            _add_veth(ip, uplink, link.near_mac, server, "cluster", link.far_mac)
+            _set_up(ip, uplink, link.near, link.prefix, (link.far, link.far_mac))
+
+    def inside_server() -> None:
+        with IPRoute() as ip:
+            ip.link("set", index=1, state="up")
+            _set_up(ip, "cluster", link.far, link.prefix, (link.near, link.near_mac))
+            ip.route("add", dst="default", gateway=link.near)
+
+    cluster.enter(inside_cluster)
+    server.enter(inside_server)
+    return server
+
+
+def unplug_server(number: int, cluster: Namespace, answer: Literal["silence", "unreachable"]) -> None:
+    """Takes the server's link away; for its address the cluster's router answers as said. A second time is harmless."""
+    link = own_link(number)
+
+    def inside_cluster() -> None:
+        with IPRoute() as ip:
+            kind = {"silence": "blackhole", "unreachable": "unreachable"}[answer]
+            ip.route("replace", dst=f"{link.far}/32", type=kind)
+            for index in ip.link_lookup(ifname=f"server-{number}"):
+                ip.link("del", index=index)
+
+    cluster.enter(inside_cluster)
+
+
 def _add_veth(ip: IPRoute, name: str, mac: str, peer: Namespace, peer_name: str, peer_mac: str) -> None:
     with peer.path.open() as peer_file:
         ip.link(
@@ -149,4 +204,15 @@ def _route(ip: IPRoute, destination: str, gateway: str) -> None:
     ip.route("add", dst=f"{destination}/32", gateway=gateway)
 
 
-__all__ = ["CLIENT_SIDE", "CLUSTER", "SERVER_SIDE", "CellNetwork", "Link", "make_cell", "make_cluster", "remove_cell"]
+__all__ = [
+    "CLIENT_SIDE",
+    "CLUSTER",
+    "SERVER_SIDE",
+    "CellNetwork",
+    "Link",
+    "make_cell",
+    "make_cluster",
+    "make_server",
+    "remove_cell",
+    "unplug_server",
+]

@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Sequence
 
 from watcher.errors import LabFailure
-from watcher.lab.addresses import API_ADDRESS, VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.addresses import VIRTUAL_PORT, Server
 from watcher.lab.namespace import Namespace
-from watcher.model import Ending
+from watcher.lab.network import SERVER_SIDE
+from watcher.model import Ending, InvalidPackets
 
 TABLE = "path"
 CUT_TO_SERVER = "blackhole-to-server"
@@ -18,15 +19,14 @@ FORGOTTEN_TO_SERVER = "forgotten-to-server"
 FORGOTTEN_TO_CLIENT = "forgotten-to-client"
 
 
-def rules(ending: Ending, api_port: int | None) -> str:
-    """The path's table as ``nft`` reads it; without ``api_port`` somebody else balances, and the rules only cut.
+def rules(ending: Ending, virtual: str, server: Server | None, *, invalid: InvalidPackets = InvalidPackets.DROP) -> str:
+    """The path's table as ``nft`` reads it; without ``server`` somebody else balances, and the rules only cut.
 
-    A packet of a forgotten flow is INVALID to conntrack. From the client it goes to the virtual address, which the
-    path owns, and so meets ``input``; from the server it meets ``forward``. Without both drops the path's own kernel
-    would answer with a reset and betray what ought to be silence.
+    A packet of a forgotten flow is INVALID to conntrack (or NEW, where it picks up flows in mid-stream). From the
+    client it goes to the virtual address, which the path owns, and so meets ``input``; from the server it meets
+    ``forward``. Without both drops the path's own kernel would answer with a reset and betray what ought to be silence.
     """
-    refuse = "reject with tcp reset" if ending is Ending.RESET_ON_NEXT_PACKET else "drop"
-    balance = "" if api_port is None else _balance(api_port, refuse)
+    balance = "" if server is None else _balance(ending, virtual, server, invalid)
     return f"""
 table ip {TABLE} {{
   counter {CUT_TO_SERVER} {{ }}
@@ -35,29 +35,56 @@ table ip {TABLE} {{
   counter {FORGOTTEN_TO_CLIENT} {{ }}
   set cut-to-server {{ type ipv4_addr . inet_service; }}
   set cut-to-client {{ type ipv4_addr . inet_service; }}
+  set dark {{ type ipv4_addr; }}
   chain cut {{
     type filter hook prerouting priority raw; policy accept;
     ip saddr . tcp sport @cut-to-server counter name {CUT_TO_SERVER} drop
     ip daddr . tcp dport @cut-to-client counter name {CUT_TO_CLIENT} drop
+    ip saddr @dark counter name {CUT_TO_SERVER} drop
+    ip daddr @dark counter name {CUT_TO_CLIENT} drop
   }}
 {balance}}}
 """
 
 
-def _balance(api_port: int, refuse: str) -> str:
+def _balance(ending: Ending, virtual: str, server: Server, invalid: InvalidPackets) -> str:
+    reset = "reject with tcp reset"
+    to_server = reset if ending in (Ending.RESET_ON_NEXT_PACKET, Ending.RESET_CLIENT_ON_NEXT_PACKET) else "drop"
+    to_client = reset if ending is Ending.RESET_ON_NEXT_PACKET else "drop"
+    if invalid is InvalidPackets.FORWARD:
+        to_client = "accept"
+    inbound = (
+        f"iifname {SERVER_SIDE} ip protocol tcp ct state new counter name {FORGOTTEN_TO_CLIENT} drop"
+        if ending is Ending.BLOCKED_UNTIL_OUTBOUND
+        else ""
+    )
     return f"""  chain balance {{
     type nat hook prerouting priority dstnat; policy accept;
-    ip daddr {VIRTUAL_ADDRESS} tcp dport {VIRTUAL_PORT} dnat to {API_ADDRESS}:{api_port}
+    {_lead(virtual, server)}
   }}
   chain transit {{
     type filter hook forward priority filter; policy accept;
-    ip protocol tcp ct state invalid counter name {FORGOTTEN_TO_CLIENT} {refuse}
+    ip protocol tcp ct state invalid counter name {FORGOTTEN_TO_CLIENT} {to_client}
+    {inbound}
   }}
   chain own {{
     type filter hook input priority filter; policy accept;
-    ip daddr {VIRTUAL_ADDRESS} tcp dport {VIRTUAL_PORT} ct state invalid counter name {FORGOTTEN_TO_SERVER} {refuse}
+    ip daddr {virtual} tcp dport {VIRTUAL_PORT} ct state invalid counter name {FORGOTTEN_TO_SERVER} {to_server}
   }}
 """
+
+
+def _lead(virtual: str, server: Server) -> str:
+    return f"ip daddr {virtual} tcp dport {VIRTUAL_PORT} dnat to {server.address}:{server.port}"
+
+
+def lead(namespace: Namespace, virtual: str, server: Server | None) -> None:
+    """From now on sends new connections there; None: to the path's own kernel, which refuses them if nobody listens.
+
+    Flows that exist stay where they are.
+    """
+    rule = "" if server is None else f"add rule ip {TABLE} balance {_lead(virtual, server)}\n"
+    load(namespace, f"flush chain ip {TABLE} balance\n{rule}")
 
 
 def load(namespace: Namespace, ruleset: str) -> None:
@@ -80,9 +107,14 @@ def cut(namespace: Namespace, client_address: str, ports: Sequence[int], *, to_s
         load(namespace, "".join(f"add element ip {TABLE} {name} {{ {elements} }}\n" for name in sets))
 
 
+def darken(namespace: Namespace, client_address: str) -> None:
+    """From now on drops whatever the client sends or is sent, in flows that exist and in new ones."""
+    load(namespace, f"add element ip {TABLE} dark {{ {client_address} }}\n")
+
+
 def mend(namespace: Namespace) -> None:
-    """Lets every cut flow pass again; harmless where none is cut."""
-    load(namespace, f"flush set ip {TABLE} cut-to-server\nflush set ip {TABLE} cut-to-client\n")
+    """Lets every packet pass again; harmless where nothing is cut."""
+    load(namespace, "".join(f"flush set ip {TABLE} {name}\n" for name in ("cut-to-server", "cut-to-client", "dark")))
 
 
 def counters(namespace: Namespace) -> dict[str, int]:

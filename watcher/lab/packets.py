@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,8 @@ class Segment:
     seq: int
     ack: int
     length: int
+    peer: str = ""
+    """The other end's address, as it stands in the packet."""
 
     @property
     def next_seq(self) -> int:
@@ -57,12 +60,25 @@ def read(frame: bytes, client_address: bytes) -> Segment | None:
         ack=tcp.ack,
         # From the IP header, not from the octets: a captured frame may be padded or cut short.
         length=max(0, ip.len - ip.hl * 4 - tcp.off * 4),
+        peer=socket.inet_ntoa(ip.dst if to_server else ip.src),
     )
 
 
 def reset(source: tuple[str, int], destination: tuple[str, int], seq: int) -> bytes:
     """An IPv4 packet with a bare RST. ``seq`` must be exactly what the receiver expects next (RFC 5961)."""
     tcp = dpkt.tcp.TCP(sport=source[1], dport=destination[1], seq=seq, ack=0, off=5, flags=dpkt.tcp.TH_RST, win=0)
+    ip = dpkt.ip.IP(
+        src=_octets(source[0]), dst=_octets(destination[0]), p=dpkt.ip.IP_PROTO_TCP, ttl=64, data=tcp, len=20 + len(tcp)
+    )
+    return bytes(ip)
+
+
+def stray(source: tuple[str, int], destination: tuple[str, int], seq: int, ack: int) -> bytes:
+    """An IPv4 packet with some data of a connection, at a sequence number that nobody expects."""
+    tcp = dpkt.tcp.TCP(
+        sport=source[1], dport=destination[1], seq=seq, ack=ack, off=5, flags=dpkt.tcp.TH_ACK | dpkt.tcp.TH_PUSH,
+        win=64_000, data=b"\0" * 100,
+    )  # fmt: skip
     ip = dpkt.ip.IP(
         src=_octets(source[0]), dst=_octets(destination[0]), p=dpkt.ip.IP_PROTO_TCP, ttl=64, data=tcp, len=20 + len(tcp)
     )

@@ -14,14 +14,14 @@ from watcher.lab.addresses import (
     API_ADDRESS,
     API_KEEPALIVE_PORT,
     API_PORT,
-    VIRTUAL_ADDRESS,
     VIRTUAL_PORT,
+    Server,
 )
 from watcher.lab.capture import Capture
 from watcher.lab.idle_reset import Expiry, IdleFlows
 from watcher.lab.network import CellNetwork
 from watcher.lab.packets import Segment
-from watcher.model import Balancer, Ending, ServerKeepalive, Timing
+from watcher.model import Balancer, Ending, InvalidPackets, ServerKeepalive, Timing
 from watcher.records import Conntrack, Counters, Dropped, Entry, FlowKey, Link, Moment, Packet, PathAction, Sysctls
 
 Emit = Callable[[Entry], None]
@@ -42,14 +42,24 @@ class PathPlan(Protocol):
     def server_keepalive(self) -> ServerKeepalive: ...
     @property
     def balancer(self) -> Balancer: ...
+    @property
+    def invalid_packets(self) -> InvalidPackets: ...
 
 
 def prepare(plan: PathPlan, network: CellNetwork) -> None:
     """Gives a linked cell its sysctls and rules. Blocks for some 10 ms: meant for a thread."""
     network.path.write_sysctls(_path_sysctls(plan))
     network.client.write_sysctls(sysctls.endpoint(plan.timing.scale))
-    balanced = plan.balancer is Balancer.LAB
-    nftables.load(network.path, nftables.rules(plan.ending, _api_port(plan) if balanced else None))
+    server = server_of(plan, network) if plan.balancer is Balancer.LAB else None
+    rules = nftables.rules(plan.ending, network.virtual, server, invalid=plan.invalid_packets)
+    nftables.load(network.path, rules)
+
+
+def server_of(plan: PathPlan, network: CellNetwork) -> Server:
+    """Where the path leads at first."""
+    if network.server is not None:
+        return network.server
+    return Server(API_ADDRESS, API_PORT if plan.server_keepalive is ServerKeepalive.OFF else API_KEEPALIVE_PORT)
 
 
 class LabPath:
@@ -78,7 +88,24 @@ class LabPath:
 
     def flows(self) -> tuple[FlowKey, ...]:
         """The client's flows that the path knows now."""
-        return conntrack.flows(self.network.path, self.network.client_address)
+        return conntrack.flows(self.network.path, self.network.client_address, self.network.virtual)
+
+    def next_numbers(self, port: int) -> tuple[int, int] | None:
+        """What client and server expect next on the flow of this port; None where it is over."""
+        return self._idle.numbers(port)
+
+    @property
+    def server(self) -> Server:
+        """Where the path led when it was made."""
+        return server_of(self._plan, self.network)
+
+    @property
+    def balancer(self) -> Balancer:
+        return self._plan.balancer
+
+    def lead_to(self, server: Server | None) -> None:
+        """From now on sends new connections there; None: nowhere, they are refused. Only where the lab balances."""
+        nftables.lead(self.network.path, self.network.virtual, server)
 
     def established(self) -> tuple[FlowKey, ...]:
         return tuple(flow for flow in self.flows() if flow.state == "ESTABLISHED")
@@ -127,15 +154,18 @@ class LabPath:
                 seq=segment.seq,
                 ack=segment.ack,
                 length=segment.length,
+                peer=segment.peer if link == "client" and segment.peer != self.network.virtual else None,
             )
         )
         if link != "client":
             return
+        if segment.peer != self.network.virtual:
+            return
         self.last_packet[segment.port] = at
         if segment.direction == "to-client" and segment.length:
             self.last_payload[segment.port] = at
+        self._idle.see(segment, at)
         if self._resets:
-            self._idle.see(segment, at)
             self._arm()
 
     def _arm(self) -> None:
@@ -159,25 +189,28 @@ class LabPath:
 
     async def _reset(self, expiry: Expiry) -> None:
         client, port = self.network.client_address, expiry.port
-        await asyncio.to_thread(conntrack.forget, self.network.path, client, port)
+        await asyncio.to_thread(conntrack.forget, self.network.path, client, port, self.network.virtual)
         self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="forgot", port=port))
         assert self._raw is not None
-        server = packets.reset((client, port), (API_ADDRESS, _api_port(self._plan)), expiry.to_server_seq)
-        self._raw.sendto(server, (API_ADDRESS, 0))
+        server = self.server
+        to_server = packets.reset((client, port), (server.address, server.port), expiry.to_server_seq)
+        self._raw.sendto(to_server, (server.address, 0))
         self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-server", port=port))
         if self._plan.ending is Ending.RESET_BOTH:
-            to_client = packets.reset((VIRTUAL_ADDRESS, VIRTUAL_PORT), (client, port), expiry.to_client_seq)
+            to_client = packets.reset((self.network.virtual, VIRTUAL_PORT), (client, port), expiry.to_client_seq)
             self._raw.sendto(to_client, (client, 0))
             self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-client", port=port))
 
 
-def _api_port(plan: PathPlan) -> int:
-    return API_PORT if plan.server_keepalive is ServerKeepalive.OFF else API_KEEPALIVE_PORT
-
-
 def _path_sysctls(plan: PathPlan) -> dict[str, int | str]:
     timeout = plan.timing.idle_timeout_seconds
-    return sysctls.path(None if timeout is None else round(timeout))
+    # A proxy counts data by itself; the path before it forgets nothing.
+    forgets = timeout is not None and plan.ending is not Ending.CLOSE
+    return sysctls.path(
+        round(timeout) if forgets and timeout is not None else None,
+        loose=plan.ending is Ending.BLOCKED_UNTIL_OUTBOUND,
+        liberal=plan.invalid_packets is InvalidPackets.LIBERAL,
+    )
 
 
 def _raw_socket() -> socket.socket:

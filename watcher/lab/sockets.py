@@ -51,6 +51,16 @@ def of_peer(namespace: Namespace, address: str) -> tuple[Socket, ...]:
     return namespace.enter(read)
 
 
+def states(pid: int) -> str:
+    """The letters that /proc has for the states of the process and its children, each once; empty when it has ended."""
+    letters = set()
+    for each in family(pid):
+        with contextlib.suppress(OSError):
+            # After the name, which may hold anything but ends at the last bracket.
+            letters.add(Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[0])
+    return "".join(sorted(letters))
+
+
 def memory_mib(pid: int) -> float | None:
     """Largest resident memory so far of the process and its children, in MiB; None when it has ended."""
     total = 0.0

@@ -43,12 +43,14 @@ def endpoint(scale: float) -> dict[str, int | str]:
     }
 
 
-def path(established_seconds: int | None) -> dict[str, int | str]:
-    """Sysctls of a path's namespace. A flow once forgotten stays forgotten: no pick-up in mid-stream (loose = 0)."""
+def path(established_seconds: int | None, *, loose: bool = False, liberal: bool = False) -> dict[str, int | str]:
+    """Sysctls of a path's namespace. A flow once forgotten stays forgotten, unless ``loose`` lets conntrack pick flows
+    up in mid-stream; ``liberal``: a packet outside the window is not INVALID.
+    """
     return {
         "net.netfilter.nf_conntrack_tcp_timeout_established": established_seconds or 432_000,
-        "net.netfilter.nf_conntrack_tcp_loose": 0,
-        "net.netfilter.nf_conntrack_tcp_be_liberal": 0,
+        "net.netfilter.nf_conntrack_tcp_loose": int(loose),
+        "net.netfilter.nf_conntrack_tcp_be_liberal": int(liberal),
         "net.netfilter.nf_conntrack_tcp_max_retrans": 100,
         "net.netfilter.nf_conntrack_tcp_timeout_unacknowledged": 432_000,
         "net.netfilter.nf_conntrack_tcp_timeout_max_retrans": 432_000,

@@ -18,7 +18,7 @@ class ProbeResult:
     error: str | None
 
 
-def probe(host: str, port: int, ca_pem: str, timeout_seconds: float) -> ProbeResult:
+def answer(host: str, port: int, ca_pem: str, timeout_seconds: float) -> ProbeResult:
     """Blocks for up to ``timeout_seconds``, in whatever namespace its thread is; never raises for the network."""
     began = time.monotonic()
     raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -31,10 +31,36 @@ def probe(host: str, port: int, ca_pem: str, timeout_seconds: float) -> ProbeRes
         with ssl.create_default_context(cadata=ca_pem).wrap_socket(raw, server_hostname=host) as connection:
             connection.settimeout(max(0.1, began + timeout_seconds - time.monotonic()))
             connection.sendall(f"GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            answer = connection.recv(12)
-        ok = answer.startswith(b"HTTP/1.1 ")
-        return ProbeResult(ok, time.monotonic() - began, own, None if ok else f"not an HTTP answer: {answer!r}")
+            said = connection.recv(12)
+        ok = said.startswith(b"HTTP/1.1 ")
+        return ProbeResult(ok, time.monotonic() - began, own, None if ok else f"not an HTTP answer: {said!r}")
     except OSError as error:
         return ProbeResult(False, time.monotonic() - began, own, f"{type(error).__name__}: {error}")
     finally:
         raw.close()
+
+
+def connect(host: str, port: int, timeout_seconds: float) -> ProbeResult:
+    """Whether TCP alone comes up. Blocks and raises as ``answer`` does."""
+    began = time.monotonic()
+    own: int | None = None
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as raw:
+        try:
+            raw.settimeout(timeout_seconds)
+            raw.bind(("", 0))
+            own = raw.getsockname()[1]
+            raw.connect((host, port))
+        except OSError as error:
+            return ProbeResult(False, time.monotonic() - began, own, f"{type(error).__name__}: {error}")
+    return ProbeResult(True, time.monotonic() - began, own, None)
+
+
+def resume(
+    host: str, port: int, ca_pem: str, timeout_seconds: float, token: str, trigger: tuple[str, str], version: str
+) -> ProbeResult:
+    """A watch of the trigger (namespace, name) from this resource version: ``ok`` where it goes on from there.
+
+    Where it does not, ``error`` says how that was told: ``410 as HTTP status`` or ``410 as ERROR event``, else what went
+    wrong. Blocks and raises as ``answer`` does.
+    """
+    raise NotImplementedError

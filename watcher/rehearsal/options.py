@@ -62,6 +62,11 @@ def path_order(name: str, path: model.Path, options: RehearsalOptions) -> PathOr
             f"path {path.name}: its balancer is kube-proxy, which a rehearsal does not have",
             advice="take a path whose balancer is the lab's own: `watcher list paths`",
         )
+    if path.proxy:
+        raise UsageError(
+            f"path {path.name} has a proxy, which a rehearsal does not have",
+            advice="take a path without one: `watcher list paths`",
+        )
     like = Scenario(name="rehearsal", description="", path=path.name, fault=plan.NO_FAULT, proof=Evidence())
     timing = plan.timing(like, path, options.scale, options.deadline_seconds)
     true = path.idle_timeout_seconds
@@ -83,6 +88,7 @@ def path_order(name: str, path: model.Path, options: RehearsalOptions) -> PathOr
         ending=path.ending,
         server_keepalive=path.server_keepalive,
         balancer=path.balancer,
+        invalid_packets=path.invalid_packets,
     )
 
 

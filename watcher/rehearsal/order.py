@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from watcher.lab.control_plane.binaries import Binaries
-from watcher.model import Balancer, Ending, Name, PositiveSeconds, ServerKeepalive, Timing, Value
+from watcher.model import Balancer, Ending, InvalidPackets, Name, PositiveSeconds, ServerKeepalive, Timing, Value
 from watcher.totals import Totals
 
 NAMESPACE = "watcher"
@@ -23,6 +23,7 @@ class PathOrder(Value):
     ending: Ending
     server_keepalive: ServerKeepalive
     balancer: Balancer
+    invalid_packets: InvalidPackets = InvalidPackets.DROP
 
 
 class ClusterOrder(Value):

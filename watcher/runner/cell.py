@@ -8,27 +8,39 @@ import os
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from watcher import faults
 from watcher.errors import LabFailure
 from watcher.lab import network, path, sockets
-from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.addresses import (
+    API_ADDRESS,
+    API_KEEPALIVE_PORT,
+    API_PORT,
+    VIRTUAL_ADDRESS,
+    VIRTUAL_PORT,
+    Server,
+    own_virtual,
+)
 from watcher.lab.control_plane import kube_proxy
 from watcher.lab.control_plane.kube_proxy import KubeProxy
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit, LabPath
+from watcher.lab.proxies import Proxies
 from watcher.lab.sandbox import SCRATCH
+from watcher.lab.scene import Scene
 from watcher.model import Balancer, CellPlan, Control, Touch
 from watcher.plan import SETTLE_SECONDS
-from watcher.programs import contract
-from watcher.programs.probe import probe
-from watcher.programs.process import Command, Process
-from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, Program, Settled, Sockets, Touched
+from watcher.programs import contract, probe
+from watcher.programs.probe import ProbeResult
+from watcher.programs.process import Command
+from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, ProbedTo, Settled, Sockets, Touched
+from watcher.runner.client import Client
 from watcher.runner.gate import Gate
+from watcher.runner.group import Group
 from watcher.runner.order import Launch, folder_of
 from watcher.updater import ApiServer, Trigger, Updater, Watcher
 
@@ -40,9 +52,6 @@ MOST_FAULT_DELAY = 0.1
 """Of the gap: a fault that took longer to apply puts the touch off, so that the gap is what the scenario says."""
 LOOK_BEFORE_SECONDS = 0.15
 """How long before the touch the path's kernel is asked what it knows."""
-MOST_COMPLAINTS = 1_000
-"""Of one program's ``ended`` and ``error`` lines in the journal: some libraries try again without a pause, hundreds of
-times a second. The program's own output is kept beside it."""
 GRACE_SECONDS = 1.0
 """How long a cell that is decided stays open, for the last packets."""
 
@@ -61,6 +70,10 @@ class Lab:
     launches: dict[str, Launch]
     kube_proxy: Path | None = None
     """The program, where there is one; the planner leaves cells out that need it without."""
+    proxies: Proxies | None = None
+    """Where a path of this stage has one."""
+    groups: dict[str, Group] = field(default_factory=dict)
+    """Of the wave that runs."""
 
 
 class CellRun:
@@ -71,19 +84,19 @@ class CellRun:
         self._plan = plan
         self._cell = str(plan.id)
         self._folder = lab.folder / folder_of(plan)
-        self._network = network.CellNetwork.named(number)
+        self._group = lab.groups[plan.group] if plan.group is not None else None
+        virtual, server = _way(lab, plan, self._group)
+        self._network = network.CellNetwork.named(number, virtual, server)
         self._scratch = SCRATCH / "cells" / str(number)
         self._trigger = Trigger(namespace=f"cell-{number}")
         self._watcher = Watcher(cell=self._cell, stack=plan.id.stack, profile=plan.id.profile)
+        self._client = Client(self._cell, lab.emit, lambda nonce: lab.updater.observed(self._watcher, nonce))
         self._path: LabPath | None = None
+        self._scene: Scene | None = None
         self._kube_proxy: KubeProxy | None = None
-        self._process: Process | None = None
-        self._watching = asyncio.Event()
-        self._exited = asyncio.Event()
-        self._memory: float | None = None
-        self._cpu_seconds: float | None = None
-        self._complaints = 0
-        self._reading: asyncio.Task[None] | None = None
+        self._token = ""
+        self._version = ""
+        """Of the trigger, after the control touch."""
         self._tasks: list[asyncio.Task[Any]] = []
 
     @property
@@ -93,12 +106,14 @@ class CellRun:
 
     async def run(self) -> None:
         """Runs the cell to its end and records that it closed. Only cancellation leaves it unfinished."""
-        self._emit_now(Began)
+        self._lab.emit(Began(t=time.monotonic(), cell=self._cell))
         try:
             try:
                 await self._prepare()
                 await self._play()
             finally:
+                if self._group is not None:
+                    self._group.leave(self._cell)
                 await self._clean_up()
         except Exception as error:  # whatever broke here broke in the lab: the cell says so and the run goes on
             self._lab.emit(LabError(t=time.monotonic(), cell=self._cell, message=f"{type(error).__name__}: {error}"))
@@ -112,10 +127,18 @@ class CellRun:
                 await asyncio.to_thread(self._make_path)
             await self._balance()
             self._path = LabPath(self._plan, self._network, self._folder, self._lab.emit)
+            self._scene = Scene(
+                path=self._path,
+                cluster=self._lab.cluster,
+                shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
+                pids=self._client.pids,
+                own=self._group.own if self._group is not None else None,
+                proxy=self._lab.proxies if self._plan.proxy else None,
+            )
         await self._lab.updater.create(self._trigger)
         (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
-        token = await self._lab.control_plane.admit(self._trigger.namespace)
-        (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(token)))
+        self._token = await self._lab.control_plane.admit(self._trigger.namespace)
+        (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(self._token)))
 
     def _make_path(self) -> None:
         balanced = self._plan.balancer is Balancer.LAB
@@ -138,22 +161,24 @@ class CellRun:
             await self._kube_proxy.ready()
 
     async def _play(self) -> None:
+        client, timing = self._client, self._plan.timing
         async with self._lab.gate.start():
             await self._spawn()
-            await self._first(START_SECONDS, self._watching.wait(), self._exited.wait())
-        if not self._watching.is_set() or self._exited.is_set():
+            await self._first(START_SECONDS, client.watching.wait(), client.exited.wait())
+        if not client.watching.is_set() or client.exited.is_set():
             return
         settled = await self._control_touch()
         if settled is None:
             return
+        fault_due = settled.l0 + timing.fault_after_seconds
+        if self._group is not None:
+            settled = await self._meet(self._group, settled)
+            fault_due = self._group.l0 + timing.fault_after_seconds
         self._tasks.append(asyncio.create_task(self._look_at_sockets("watching")))
-        timing = self._plan.timing
-        due = settled.l0 + timing.touch_after_seconds
+        due = fault_due - timing.fault_after_seconds + timing.touch_after_seconds
         with self._lab.gate.touch_at(due):
-            fault_due = settled.l0 + timing.fault_after_seconds
-            applied = await self._fault(fault_due)
-            if applied is not None and applied - fault_due > MOST_FAULT_DELAY * timing.gap_seconds:
-                due = applied + timing.gap_seconds
+            due = await self._harm(fault_due, due)
+            await self._touch_often(settled.l0)
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
             if self._kube_proxy is not None:
                 self._kube_proxy.check()
@@ -163,19 +188,29 @@ class CellRun:
             await _sleep_until(due)
             await self._the_touch()
 
+    async def _meet(self, group: Group, settled: Settled) -> Settled:
+        """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""
+        await group.all_observe(self._cell)
+        if self._plan.control is not Control.DEAF and self._client.alive:
+            again = await self._control_touch()
+            settled = again or settled
+        await group.all_settled(self._cell, settled.l0)
+        return settled
+
     async def _control_touch(self) -> Settled | None:
         updater = self._lab.updater
         touched = await updater.touch(self._trigger, Touch.CONTROL, [self._watcher])
         if touched.error is not None:
             raise LabFailure(f"the control touch failed: {touched.error}")
-        await self._first(CONTROL_SECONDS, updater.wait(self._watcher, touched, CONTROL_SECONDS), self._exited.wait())
+        seen = updater.wait(self._watcher, touched, CONTROL_SECONDS)
+        await self._first(CONTROL_SECONDS, seen, self._client.exited.wait())
         seen_at = time.monotonic()
-        seen = await updater.wait(self._watcher, touched, 0)
+        observed = await updater.wait(self._watcher, touched, 0)
         updater.forget(touched, [self._watcher])
-        if not seen:
+        if not observed:
             return None
-        if self._process is not None and not self._exited.is_set():
-            self._cpu_seconds = await asyncio.to_thread(sockets.cpu_seconds, self._process.pid)
+        self._version = touched.resource_version or ""
+        await self._client.note_cpu()
         settled = await self._settle(touched, seen_at)
         self._lab.emit(settled)
         return settled
@@ -199,48 +234,108 @@ class CellRun:
             if time.monotonic() > until:
                 raise LabFailure("the flow that carried the control touch did not fall quiet")
 
+    async def _harm(self, fault_due: float, touch_due: float) -> float:
+        """Applies the fault when it is due, and heals it where it lasts only a while; returns when the touch is due."""
+        applied = await self._fault(fault_due)
+        if applied is None:
+            return touch_due
+        timing = self._plan.timing
+        if timing.fault_seconds is not None:
+            healed = await self._wait_and_heal(applied, timing.fault_seconds)
+            return healed + timing.gap_seconds
+        if applied - fault_due > MOST_FAULT_DELAY * timing.gap_seconds:
+            return applied + timing.gap_seconds
+        return touch_due
+
     async def _fault(self, due: float) -> float | None:
         """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
-        if self._path is None:
+        if self._scene is None:
             return None
         await _sleep_until(due)
-        flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._path)
+        flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
         if flows is None:
             return None
         record = Fault(t=time.monotonic(), cell=self._cell, name=self._plan.fault, action="apply", flows=flows)
         self._lab.emit(record)
         return record.t
 
+    async def _wait_and_heal(self, applied: float, seconds: float) -> float:
+        """Looks and probes in the midst of the fault; returns when it was undone."""
+        assert self._path is not None
+        assert self._scene is not None
+        await _sleep_until(applied + seconds / 2)
+        await self._client.look("fault")
+        await self._path.look("fault")
+        self._tasks.append(asyncio.create_task(self._probe("virtual", most_seconds=seconds / 3)))
+        await _sleep_until(applied + seconds)
+        await self._client.look("healed")
+        await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
+        record = Fault(t=time.monotonic(), cell=self._cell, name=self._plan.fault, action="heal")
+        self._lab.emit(record)
+        return record.t
+
+    async def _touch_often(self, l0: float) -> None:
+        """A busy scenario's touches before the last. One that fails is in the journal, and the judge's affair."""
+        timing = self._plan.timing
+        if timing.busy_interval_seconds is None:
+            return
+        due = l0 + timing.busy_interval_seconds
+        while due < l0 + timing.touch_after_seconds - timing.busy_interval_seconds / 2 and self._client.alive:
+            await _sleep_until(due)
+            touched = await self._lab.updater.touch(self._trigger, Touch.BUSY, [self._watcher])
+            self._tasks.append(asyncio.create_task(self._miss(touched)))
+            due += timing.busy_interval_seconds
+
+    async def _miss(self, touched: Touched) -> None:
+        updater = self._lab.updater
+        if touched.error is None:
+            await updater.judge_misses(self._trigger, [self._watcher], touched)
+        updater.forget(touched, [self._watcher])
+
     async def _the_touch(self) -> None:
         updater = self._lab.updater
         if self._path is not None:
-            self._tasks.append(asyncio.create_task(self._probe()))
+            probed: list[ProbedTo] = ["virtual"]
+            probed += ["server"] if self._group is not None else []
+            probed += ["history"] if "history-gone" in (*self._plan.proof.before, *self._plan.proof.after) else []
+            self._tasks += [asyncio.create_task(self._probe(to)) for to in probed]
         touched = await updater.touch(self._trigger, Touch.TOUCH, [self._watcher])
         if touched.error is None:
             misses = asyncio.create_task(updater.judge_misses(self._trigger, [self._watcher], touched))
             self._tasks.append(misses)
             left = max(0.0, touched.sent + self._plan.timing.window_seconds - time.monotonic())
-            await self._first(left, updater.wait(self._watcher, touched, left), self._exited.wait())
+            await self._first(left, updater.wait(self._watcher, touched, left), self._client.exited.wait())
             await misses
         await asyncio.gather(*self._tasks)
         updater.forget(touched, [self._watcher])
         await _sleep_until(touched.t + GRACE_SECONDS)
 
-    async def _probe(self) -> None:
-        result = await asyncio.to_thread(
-            self._network.client.enter,
-            lambda: probe(VIRTUAL_ADDRESS, VIRTUAL_PORT, self._lab.api.ca_pem, self._plan.timing.deadline_seconds),
-        )
+    async def _probe(self, to: ProbedTo, *, most_seconds: float | None = None) -> None:
+        seconds = self._plan.timing.deadline_seconds
+        if most_seconds is not None:
+            seconds = min(seconds, most_seconds)
+        result = await asyncio.to_thread(self._network.client.enter, lambda: self._probed(to, seconds))
         self._lab.emit(
             Probed(
                 t=time.monotonic(),
                 cell=self._cell,
+                to=to,
                 port=result.port,
                 ok=result.ok,
                 seconds=result.seconds,
                 error=result.error,
             )
         )
+
+    def _probed(self, to: ProbedTo, seconds: float) -> ProbeResult:
+        assert self._path is not None
+        ca_pem, virtual = self._lab.api.ca_pem, self._network.virtual
+        if to == "server":
+            return probe.connect(self._path.server.address, self._path.server.port, seconds)
+        if to == "history":
+            trigger = (self._trigger.namespace, self._trigger.name)
+            return probe.resume(virtual, VIRTUAL_PORT, ca_pem, seconds, self._token, trigger, self._version)
+        return probe.answer(virtual, VIRTUAL_PORT, ca_pem, seconds)
 
     async def _spawn(self) -> None:
         plan = self._plan
@@ -262,51 +357,12 @@ class CellRun:
         }
         namespace = self._network.client.path if self.on_path else None
         command = Command(arguments=arguments, environment=environment, folder=self._folder, namespace=namespace)
-        self._process = await Process.spawn(command, limit=contract.MAX_LINE_BYTES)
-        self._emit_now(Program, event="spawned")
-        self._reading = asyncio.create_task(self._read(self._process))
-
-    async def _read(self, process: Process) -> None:
-        status = await process.read(self._line, self._overlong)
-        self._emit_now(
-            Program,
-            event="exited",
-            status=status,
-            by_harness=process.stopped_by_harness,
-            memory_mib=self._memory,
-            cpu_seconds=self._cpu_seconds,
-        )
-        self._exited.set()
-
-    def _line(self, line: bytes) -> None:
-        at = time.monotonic()
-        try:
-            record = contract.record(line, at, self._cell)
-        except contract.Violation as violation:
-            self._violation(str(violation))
-            return
-        if record.event in ("ended", "error"):
-            self._complaints += 1
-            if self._complaints > MOST_COMPLAINTS:
-                return
-        self._lab.emit(record)
-        if record.event == "watching":
-            self._watching.set()
-        elif record.event == "observed" and record.nonce is not None:
-            self._lab.updater.observed(self._watcher, record.nonce)
-
-    async def _overlong(self) -> None:
-        self._violation(f"a line of more than {contract.MAX_LINE_BYTES} bytes")
-
-    def _violation(self, message: str) -> None:
-        if self._process is not None and not self._exited.is_set():
-            self._emit_now(Program, event="violation", message=message)
-            self._process.kill()
+        await self._client.start(command)
 
     async def _look_at_sockets(self, moment: Moment) -> None:
-        if self._process is None or self._exited.is_set() or not self.on_path:
+        if not self._client.alive or not self.on_path:
             return
-        seen = await asyncio.to_thread(sockets.of_process, self._process.pid)
+        seen = await asyncio.to_thread(self._client.sockets)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
         served = await asyncio.to_thread(sockets.of_peer, self._lab.cluster, self._network.client_address)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
@@ -315,26 +371,25 @@ class CellRun:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""
         for task in self._tasks:
             task.cancel()
-        if self._process is not None:
-            if not self._exited.is_set():
-                self._memory = await asyncio.to_thread(sockets.memory_mib, self._process.pid)
-                if self._path is not None:
-                    await self._look_at_sockets("close")
-            await self._process.stop()
-            if self._reading is not None:
-                await self._reading
+        if self._client.alive:
+            await self._client.note_memory()
+            if self._path is not None:
+                await self._look_at_sockets("close")
+        # First of all: a client that a fault has stopped could not end.
+        if self._scene is not None:
+            with suppress(LabFailure):
+                await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
+        await self._client.stop()
         if self._kube_proxy is not None:
             await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
-            with suppress(LabFailure):
-                await asyncio.to_thread(faults.load(self._plan.fault).heal, self._path)
             self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
     def _kubeconfig(self, token: str) -> dict[str, Any]:
         """As JSON, which every YAML reader reads too."""
-        host, port = (VIRTUAL_ADDRESS, VIRTUAL_PORT) if self.on_path else (API_ADDRESS, API_PORT)
+        host, port = (self._network.virtual, VIRTUAL_PORT) if self.on_path else (API_ADDRESS, API_PORT)
         # By file: given as data, libraries write it to temporary files of their own and leave them behind.
         authority = str(self._scratch / "ca.pem")
         return {
@@ -353,9 +408,6 @@ class CellRun:
             "users": [{"name": "lab", "user": {"token": token}}],
         }
 
-    def _emit_now(self, kind: type[Began] | type[Program], **fields: Any) -> None:
-        self._lab.emit(kind(t=time.monotonic(), cell=self._cell, **fields))
-
     @staticmethod
     async def _first(seconds: float, *waits: Any) -> None:
         """Until the first of these is done, or the time is over."""
@@ -370,3 +422,11 @@ class CellRun:
 
 async def _sleep_until(due: float) -> None:
     await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+def _way(lab: Lab, plan: CellPlan, group: Group | None) -> tuple[str, Server | None]:
+    """What the client connects to, and where its path leads; None is the API server of all cells."""
+    if group is not None:
+        virtual = VIRTUAL_ADDRESS if plan.balancer is Balancer.LAB else own_virtual(group.number)
+        return virtual, group.own.server
+    return VIRTUAL_ADDRESS, lab.proxies.server(plan) if plan.proxy and lab.proxies is not None else None

@@ -13,21 +13,26 @@ import queue
 import sys
 import threading
 import time
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from watcher import plan
-from watcher.errors import WatcherError
+from watcher.errors import LabFailure, WatcherError
 from watcher.lab import network, sandbox, sysctls
 from watcher.lab.addresses import cell_number
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
+from watcher.lab.control_plane.own import OwnApiServer
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
-from watcher.model import CellPlan
+from watcher.lab.proxies import Proxies
+from watcher.model import Balancer, CellPlan
 from watcher.records import Entry, LabError, LabReady, Unserved
 from watcher.runner.cell import CellRun, Lab
 from watcher.runner.gate import Gate
+from watcher.runner.group import Group
 from watcher.runner.order import Order
 from watcher.updater import ApiServer, Updater
 
@@ -91,13 +96,45 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
         )
         number = 0
         try:
-            for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
-                numbered = dict(enumerate(wave, start=number + 1))
-                number += len(wave)
-                cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
-                await _wave(lab, numbered, control_plane)
+            async with Proxies.start(cluster, folder, order.cells) as proxies:
+                for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
+                    numbered = dict(enumerate(wave, start=number + 1))
+                    number += len(wave)
+                    cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
+                    async with _groups(control_plane, cluster, folder, wave) as groups:
+                        await _wave(replace(lab, proxies=proxies, groups=groups), numbered, control_plane)
         finally:
             updater.close()
+
+
+@asynccontextmanager
+async def _groups(
+    control_plane: ControlPlane, cluster: Namespace, folder: Path, wave: Sequence[CellPlan]
+) -> AsyncIterator[dict[str, Group]]:
+    """An API server of its own for each group of the wave, all started at once."""
+    members: dict[str, list[CellPlan]] = {}
+    for cell in wave:
+        if cell.group is not None:
+            members.setdefault(cell.group, []).append(cell)
+    if not members:
+        yield {}
+        return
+    if not isinstance(control_plane, KubernetesControlPlane):
+        raise LabFailure("API servers of scenarios' own need the real control plane")
+    async with AsyncExitStack() as running:
+        starting = [
+            running.enter_async_context(
+                OwnApiServer.start(
+                    control_plane, cluster, folder, number, service=cells[0].balancer is not Balancer.LAB
+                )
+            )
+            for number, cells in enumerate(members.values(), 1)
+        ]
+        owns = await asyncio.gather(*starting)
+        yield {
+            name: Group((str(cell.id) for cell in cells), own, number)
+            for number, (own, (name, cells)) in enumerate(zip(owns, members.items(), strict=True), 1)
+        }
 
 
 async def _wave(lab: Lab, cells: dict[int, CellPlan], control_plane: ControlPlane) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from watcher import journal, plan
+from watcher import faults, journal, plan
 from watcher.catalog import Catalog, FoundStack
 from watcher.doctor import machine
 from watcher.errors import LabFailure, UsageError
@@ -93,6 +93,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
     scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
     for scenario in scenarios:
         proofs.check(scenario.proof)
+        faults.check(scenario, catalog.paths[scenario.path])
     not_built = _build(stacks, console)
     cells = plan.make(
         plan.Choice(
@@ -104,6 +105,9 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             cells=None if options.cells is None else [part.strip() for part in options.cells.split(",")],
             server_scales=control_plane is None,
             real_server=control_plane is not None,
+            missing_backend=None
+            if control_plane is not None
+            else "needs the real control plane: the embedded one has no second API server to take over",
             missing_balancers=kube_proxy.missing(control_plane),
             scale=options.scale,
             repeat=options.repeat,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from watcher.errors import ControlPlaneFailure, LabFailure
 from watcher.lab import conntrack, sandbox
-from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, CLIENT_RANGE, VIRTUAL_ADDRESS, VIRTUAL_PORT
+from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, CLIENT_RANGE, VIRTUAL_PORT
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.lab.control_plane.component import Component
 from watcher.lab.network import CellNetwork
@@ -126,7 +126,7 @@ class KubeProxy:
             await (ended if ended.done() else connecting)
         except TimeoutError as error:
             raise ControlPlaneFailure(
-                f"kube-proxy had no rules for {VIRTUAL_ADDRESS}:{VIRTUAL_PORT} after {READY_SECONDS:g} s",
+                f"kube-proxy had no rules for {self._network.virtual}:{VIRTUAL_PORT} after {READY_SECONDS:g} s",
                 log=str(self._component.log),
             ) from error
         finally:
@@ -156,11 +156,11 @@ class KubeProxy:
     def _connect(self) -> bool:
         """Whether it works; the path does not remember it, since it is none of the client's flows."""
         try:
-            with socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=_CONNECT_SECONDS) as made:
+            with socket.create_connection((self._network.virtual, VIRTUAL_PORT), timeout=_CONNECT_SECONDS) as made:
                 port = made.getsockname()[1]
         except OSError:
             return False
-        conntrack.forget(self._network.path, self._network.client_address, port)
+        conntrack.forget(self._network.path, self._network.client_address, port, self._network.virtual)
         return True
 
     def _keep_rules(self) -> None:

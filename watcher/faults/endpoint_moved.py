@@ -1,0 +1,20 @@
+"""The API server moves to another address; for the old one the router says that it is unreachable."""
+
+from __future__ import annotations
+
+from watcher.lab.scene import Scene
+from watcher.records import FlowKey
+
+NEEDS = frozenset({"own-backend"})
+
+
+def apply(scene: Scene) -> tuple[FlowKey, ...] | None:
+    assert scene.own is not None
+    flows = scene.path.established()
+    scene.own.vanish("unreachable")
+    scene.take_over()
+    return flows
+
+
+def heal(_scene: Scene) -> None:
+    return None
