@@ -375,15 +375,14 @@ class CellRun:
             await self._client.note_memory()
             if self._path is not None:
                 await self._look_at_sockets("close")
-        # First of all: a client that a fault has stopped could not end.
-        if self._scene is not None:
-            with suppress(LabFailure):
-                await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
         await self._client.stop()
         if self._kube_proxy is not None:
             await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
+            if self._scene is not None:
+                with suppress(LabFailure):
+                    await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
             self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
