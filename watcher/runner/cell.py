@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from watcher.plan import SETTLE_SECONDS
 from watcher.programs import contract, probe
 from watcher.programs.probe import ProbeResult
 from watcher.programs.process import Command
+from watcher.protocols import Service, Tenant
 from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, ProbedTo, Settled, Sockets, Touched
 from watcher.runner.client import Client
 from watcher.runner.gate import Gate
@@ -72,6 +74,8 @@ class Lab:
     """The program, where there is one; the planner leaves cells out that need it without."""
     proxies: Proxies | None = None
     """Where a path of this stage has one."""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """By protocol."""
     groups: dict[str, Group] = field(default_factory=dict)
     """Of the wave that runs."""
 
@@ -94,7 +98,14 @@ class CellRun:
         self._path: LabPath | None = None
         self._scene: Scene | None = None
         self._kube_proxy: KubeProxy | None = None
-        self._token = ""
+        self._service = lab.services[plan.protocol]
+        self._tenant = Tenant(
+            cell=self._cell,
+            trigger=self._trigger,
+            scratch=self._scratch,
+            virtual=Server(virtual, VIRTUAL_PORT) if self.on_path else Server(API_ADDRESS, API_PORT),
+        )
+        self._variables: Mapping[str, str] = {}
         self._version = ""
         """Of the trigger, after the control touch."""
         self._tasks: list[asyncio.Task[Any]] = []
@@ -135,10 +146,7 @@ class CellRun:
                 own=self._group.own if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
             )
-        await self._lab.updater.create(self._trigger)
-        (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
-        self._token = await self._lab.control_plane.admit(self._trigger.namespace)
-        (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(self._token)))
+        self._variables = await self._service.admit(self._tenant)
 
     def _make_path(self) -> None:
         balanced = self._plan.balancer is Balancer.LAB
@@ -199,7 +207,7 @@ class CellRun:
 
     async def _control_touch(self) -> Settled | None:
         updater = self._lab.updater
-        touched = await updater.touch(self._trigger, Touch.CONTROL, [self._watcher])
+        touched = await self._touch(Touch.CONTROL)
         if touched.error is not None:
             raise LabFailure(f"the control touch failed: {touched.error}")
         seen = updater.wait(self._watcher, touched, CONTROL_SECONDS)
@@ -214,6 +222,10 @@ class CellRun:
         settled = await self._settle(touched, seen_at)
         self._lab.emit(settled)
         return settled
+
+    async def _touch(self, role: Touch) -> Touched:
+        publish = partial(self._service.publish, self._tenant)
+        return await self._lab.updater.touch(self._trigger, role, [self._watcher], publish=publish)
 
     async def _settle(self, touched: Touched, seen_at: float) -> Settled:
         """Waits until the flow that carried the control touch is quiet; its last packet is L0."""
@@ -282,7 +294,7 @@ class CellRun:
         due = l0 + timing.busy_interval_seconds
         while due < l0 + timing.touch_after_seconds - timing.busy_interval_seconds / 2 and self._client.alive:
             await _sleep_until(due)
-            touched = await self._lab.updater.touch(self._trigger, Touch.BUSY, [self._watcher])
+            touched = await self._touch(Touch.BUSY)
             self._tasks.append(asyncio.create_task(self._miss(touched)))
             due += timing.busy_interval_seconds
 
@@ -299,7 +311,7 @@ class CellRun:
             probed += ["server"] if self._group is not None else []
             probed += ["history"] if "history-gone" in (*self._plan.proof.before, *self._plan.proof.after) else []
             self._tasks += [asyncio.create_task(self._probe(to)) for to in probed]
-        touched = await updater.touch(self._trigger, Touch.TOUCH, [self._watcher])
+        touched = await self._touch(Touch.TOUCH)
         if touched.error is None:
             misses = asyncio.create_task(updater.judge_misses(self._trigger, [self._watcher], touched))
             self._tasks.append(misses)
@@ -329,13 +341,9 @@ class CellRun:
 
     def _probed(self, to: ProbedTo, seconds: float) -> ProbeResult:
         assert self._path is not None
-        ca_pem, virtual = self._lab.api.ca_pem, self._network.virtual
         if to == "server":
             return probe.connect(self._path.server.address, self._path.server.port, seconds)
-        if to == "history":
-            trigger = (self._trigger.namespace, self._trigger.name)
-            return probe.resume(virtual, VIRTUAL_PORT, ca_pem, seconds, self._token, trigger, self._version)
-        return probe.answer(virtual, VIRTUAL_PORT, ca_pem, seconds)
+        return self._service.probe(self._tenant, to, seconds, since=self._version)
 
     async def _spawn(self) -> None:
         plan = self._plan
@@ -347,13 +355,8 @@ class CellRun:
             **{name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ},
             "HOME": str(self._scratch),
             "TMPDIR": str(self._scratch),
-            **contract.environment(
-                plan.effective,
-                plan.id.profile,
-                str(self._scratch / "kubeconfig"),
-                self._trigger.namespace,
-                self._trigger.name,
-            ),
+            **self._variables,
+            **contract.environment(plan.effective, plan.id.profile, self._trigger.namespace, self._trigger.name),
         }
         namespace = self._network.client.path if self.on_path else None
         command = Command(arguments=arguments, environment=environment, folder=self._folder, namespace=namespace)
@@ -386,27 +389,6 @@ class CellRun:
             self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
-    def _kubeconfig(self, token: str) -> dict[str, Any]:
-        """As JSON, which every YAML reader reads too."""
-        host, port = (self._network.virtual, VIRTUAL_PORT) if self.on_path else (API_ADDRESS, API_PORT)
-        # By file: given as data, libraries write it to temporary files of their own and leave them behind.
-        authority = str(self._scratch / "ca.pem")
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "lab",
-            "contexts": [
-                {"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": self._trigger.namespace}}
-            ],
-            "clusters": [
-                {
-                    "name": "lab",
-                    "cluster": {"server": f"https://{host}:{port}", "certificate-authority": authority},
-                }
-            ],
-            "users": [{"name": "lab", "user": {"token": token}}],
-        }
-
     @staticmethod
     async def _first(seconds: float, *waits: Any) -> None:
         """Until the first of these is done, or the time is over."""
@@ -428,4 +410,6 @@ def _way(lab: Lab, plan: CellPlan, group: Group | None) -> tuple[str, Server | N
     if group is not None:
         virtual = VIRTUAL_ADDRESS if plan.balancer is Balancer.LAB else own_virtual(group.number)
         return virtual, group.own.server
-    return VIRTUAL_ADDRESS, lab.proxies.server(plan) if plan.proxy and lab.proxies is not None else None
+    if plan.proxy and lab.proxies is not None:
+        return VIRTUAL_ADDRESS, lab.proxies.server(plan)
+    return VIRTUAL_ADDRESS, lab.services[plan.protocol].server

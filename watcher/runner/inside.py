@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from pathlib import Path
 
-from watcher import plan
+from watcher import plan, protocols
 from watcher.errors import LabFailure, WatcherError
 from watcher.lab import network, sandbox, sysctls
 from watcher.lab.addresses import cell_number
@@ -95,16 +95,34 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
             kube_proxy=None if order.control_plane is None else order.control_plane.kube_proxy,
         )
         number = 0
+        surroundings = protocols.Stage(
+            cluster, folder, sandbox.SCRATCH, order.scale, api=api, control_plane=control_plane, updater=updater
+        )
         try:
-            async with Proxies.start(cluster, folder, order.cells) as proxies:
+            async with (
+                _services(surroundings, order.cells) as services,
+                Proxies.start(cluster, folder, order.cells) as proxies,
+            ):
                 for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
                     numbered = dict(enumerate(wave, start=number + 1))
                     number += len(wave)
                     cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
                     async with _groups(control_plane, cluster, folder, wave) as groups:
-                        await _wave(replace(lab, proxies=proxies, groups=groups), numbered, control_plane)
+                        await _wave(
+                            replace(lab, proxies=proxies, services=services, groups=groups), numbered, control_plane
+                        )
         finally:
             updater.close()
+
+
+@asynccontextmanager
+async def _services(stage: protocols.Stage, cells: Sequence[CellPlan]) -> AsyncIterator[dict[str, protocols.Service]]:
+    """The server of each protocol that a cell of the order speaks."""
+    async with AsyncExitStack() as running:
+        yield {
+            name: await running.enter_async_context(protocols.load(name).start(stage))
+            for name in sorted({cell.protocol for cell in cells})
+        }
 
 
 @asynccontextmanager
