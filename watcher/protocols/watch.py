@@ -19,7 +19,6 @@ class WatchService:
     """The stage's API server."""
 
     server: Server | None = None
-    pulls = False
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

@@ -170,12 +170,14 @@ class CellRun:
 
     async def _play(self) -> None:
         client, timing = self._client, self._plan.timing
+        # Who asks is told by the first answer, who watches when the watch has begun.
+        control = await self._touch(Touch.CONTROL) if timing.ask_after_seconds is not None else None
         async with self._lab.gate.start():
             await self._spawn()
             await self._first(START_SECONDS, client.watching.wait(), client.exited.wait())
         if not client.watching.is_set() or client.exited.is_set():
             return
-        settled = await self._control_touch()
+        settled = await self._control_touch(control)
         if settled is None:
             return
         fault_due = settled.l0 + timing.fault_after_seconds
@@ -194,7 +196,7 @@ class CellRun:
                 await self._path.look("touch")
             await self._look_at_sockets("touch")
             await _sleep_until(due)
-            await self._the_touch()
+            await self._the_touch(settled.l0)
 
     async def _meet(self, group: Group, settled: Settled) -> Settled:
         """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""
@@ -205,9 +207,9 @@ class CellRun:
         await group.all_settled(self._cell, settled.l0)
         return settled
 
-    async def _control_touch(self) -> Settled | None:
+    async def _control_touch(self, touched: Touched | None = None) -> Settled | None:
         updater = self._lab.updater
-        touched = await self._touch(Touch.CONTROL)
+        touched = touched or await self._touch(Touch.CONTROL)
         if touched.error is not None:
             raise LabFailure(f"the control touch failed: {touched.error}")
         seen = updater.wait(self._watcher, touched, CONTROL_SECONDS)
@@ -304,20 +306,32 @@ class CellRun:
             await updater.judge_misses(self._trigger, [self._watcher], touched)
         updater.forget(touched, [self._watcher])
 
-    async def _the_touch(self) -> None:
+    async def _asked(self, due: float) -> float:
+        """When the client asked after the touch, or should have."""
+        client = self._client
+        await self._first(due + CONTROL_SECONDS - time.monotonic(), client.asked.wait(), client.exited.wait())
+        return time.monotonic() if client.asked.is_set() else due
+
+    async def _the_touch(self, l0: float) -> None:
         updater = self._lab.updater
         if self._path is not None:
             probed: list[ProbedTo] = ["virtual"]
             probed += ["server"] if self._group is not None else []
             probed += ["history"] if "history-gone" in (*self._plan.proof.before, *self._plan.proof.after) else []
             self._tasks += [asyncio.create_task(self._probe(to)) for to in probed]
+        self._client.asked.clear()
         touched = await self._touch(Touch.TOUCH)
         if touched.error is None:
-            misses = asyncio.create_task(updater.judge_misses(self._trigger, [self._watcher], touched))
-            self._tasks.append(misses)
-            left = max(0.0, touched.sent + self._plan.timing.window_seconds - time.monotonic())
+            timing = self._plan.timing
+            since = (
+                touched.sent if timing.ask_after_seconds is None else await self._asked(l0 + timing.ask_after_seconds)
+            )
+            misses = updater.judge_misses(self._trigger, [self._watcher], touched, since=since)
+            missed = asyncio.create_task(misses)
+            self._tasks.append(missed)
+            left = max(0.0, since + timing.window_seconds - time.monotonic())
             await self._first(left, updater.wait(self._watcher, touched, left), self._client.exited.wait())
-            await misses
+            await missed
         await asyncio.gather(*self._tasks)
         updater.forget(touched, [self._watcher])
         await _sleep_until(touched.t + GRACE_SECONDS)
@@ -356,7 +370,13 @@ class CellRun:
             "HOME": str(self._scratch),
             "TMPDIR": str(self._scratch),
             **self._variables,
-            **contract.environment(plan.effective, plan.id.profile, self._trigger.namespace, self._trigger.name),
+            **contract.environment(
+                plan.effective,
+                plan.id.profile,
+                self._trigger.namespace,
+                self._trigger.name,
+                ask_after_seconds=plan.timing.ask_after_seconds,
+            ),
         }
         namespace = self._network.client.path if self.on_path else None
         command = Command(arguments=arguments, environment=environment, folder=self._folder, namespace=namespace)

@@ -96,7 +96,14 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
         )
         number = 0
         surroundings = protocols.Stage(
-            cluster, folder, sandbox.SCRATCH, order.scale, api=api, control_plane=control_plane, updater=updater
+            cluster,
+            folder,
+            sandbox.SCRATCH,
+            order.scale,
+            api=api,
+            control_plane=control_plane,
+            updater=updater,
+            emit=emit,
         )
         try:
             async with (
