@@ -8,14 +8,14 @@ seen. So this is the embedded control plane, by itself, with that timer off.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from watcher.api import ApiServer
 from watcher.lab.addresses import API_ADDRESS, POLL_PORT, Server
 from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
-from watcher.protocols import Stage
+from watcher.protocols import Stage, Tenant
 from watcher.protocols.watch import WatchService
 from watcher.records import Unserved
 from watcher.updater import Updater
@@ -23,8 +23,18 @@ from watcher.updater import Updater
 NEVER_SECONDS = 1e8
 
 
+class PollService(WatchService):
+    """A server of its own, with triggers of its own."""
+
+    server = Server(API_ADDRESS, POLL_PORT)
+
+    async def admit(self, tenant: Tenant) -> Mapping[str, str]:
+        await self.stage.updater.create(tenant.trigger)
+        return await super().admit(tenant)
+
+
 @asynccontextmanager
-async def start(stage: Stage) -> AsyncIterator[WatchService]:
+async def start(stage: Stage) -> AsyncIterator[PollService]:
     """With an updater of its own, which writes to this server and tells nobody."""
 
     def unserved(what: Unservable) -> None:
@@ -43,9 +53,7 @@ async def start(stage: Stage) -> AsyncIterator[WatchService]:
         api = ApiServer(host=access.host, port=access.port, ca_pem=access.ca_pem, token=access.token)
         updater = Updater(api, lambda _: None)
         try:
-            service = WatchService(replace(stage, api=api, control_plane=server, updater=updater))
-            service.server = Server(API_ADDRESS, POLL_PORT)
-            yield service
+            yield PollService(replace(stage, api=api, control_plane=server, updater=updater))
         finally:
             updater.close()
 

@@ -146,6 +146,8 @@ class CellRun:
                 own=self._group.own if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
             )
+        # Whatever its protocol: misses are written there.
+        await self._lab.updater.create(self._trigger)
         self._variables = await self._service.admit(self._tenant)
 
     def _make_path(self) -> None:
