@@ -121,13 +121,16 @@ class Case:
         return min(self.applied.t, self.l0 + self.plan.timing.fault_after_seconds)
 
     @cached_property
+    def healing(self) -> float:
+        """Before this nobody undid the fault in the course of the cell: a healing is recorded when it is over."""
+        if self.applied is None or self.plan.timing.fault_seconds is None:
+            return self.healed
+        return min(self.healed, self.applied.t + self.plan.timing.fault_seconds)
+
+    @cached_property
     def in_force_until(self) -> float:
-        """Before this the fault cannot have been undone: its healing is recorded when it is over, that of a closing
-        cell not at all.
-        """
-        times = [self.healed, self.closed]
-        if self.applied is not None and self.plan.timing.fault_seconds is not None:
-            times.append(self.applied.t + self.plan.timing.fault_seconds)
+        """As ``healing``, and before the clean-up of a closing cell, which undoes faults with or without a record."""
+        times = [self.healing]
         if "close" in self.facts.sockets:
             times.append(self.facts.sockets["close"].t)
         elif "close" in self.facts.conntrack:
@@ -147,6 +150,11 @@ class Case:
         latest = {flow.port: flow for flow in self.flows if flow.port in ports and flow.first <= by}
         return tuple(flow for flow in latest.values() if flow.established is not None and flow.established <= by)
 
+    @property
+    def counts_data(self) -> bool:
+        """The path ends what carries no data: a proxy passes that on and knows nothing of the packets beneath it."""
+        return self.plan.ending is Ending.CLOSE
+
     @cached_property
     def expired(self) -> tuple[Expired, ...]:
         """Established flows that were silent on both links for the idle timeout before the touch, first one first."""
@@ -157,9 +165,7 @@ class Case:
         for flow in self.flows:
             if flow.established is None or flow.established > self.touch.sent:
                 continue
-            # A proxy passes data on and knows nothing of the packets beneath it.
-            data_only = self.plan.ending is Ending.CLOSE
-            since = flow.silent_since(idle - SILENCE_TOLERANCE_SECONDS, self.touch.sent, data_only=data_only)
+            since = flow.silent_since(idle - SILENCE_TOLERANCE_SECONDS, self.touch.sent, data_only=self.counts_data)
             if since is not None:
                 found.append(Expired(flow, since, since + idle))
         return tuple(sorted(found, key=lambda expired: expired.at))
@@ -237,7 +243,7 @@ class Case:
     def probes_at_touch(self, to: ProbedTo) -> list[Probed]:
         """Fresh connections that were tried at the touch or later, when a fault that is healed had been healed."""
         since = self.touch.sent - PROBE_SLACK_SECONDS
-        if self.healed < self.closed:
+        if self.healed < self.touch.sent:
             since = max(since, self.healed)
         return [probe for probe in self.facts.probes if probe.to == to and probe.t - probe.seconds >= since]
 

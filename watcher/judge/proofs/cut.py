@@ -17,7 +17,7 @@ OTHER: dict[Direction, Direction] = {"to-server": "to-client", "to-client": "to-
 @proof("flow-cut")
 def flow_cut(case: Case) -> Finding:
     """Before: no packet of the flows that the fault found got through after it, and at least one tried."""
-    return _cut(case, "to-server", "to-client")
+    return _cut(case, case.healing, "to-server", "to-client")
 
 
 @proof("flow-cut-to-client")
@@ -75,13 +75,13 @@ def reset_by_path(case: Case) -> Finding:
     return Finding(True, f"{ports(case.cut)} reset by the path towards the client, {since_fault(case, first.t)}")
 
 
-def _cut(case: Case, *ways: Direction) -> Finding:
+def _cut(case: Case, until: float, *ways: Direction) -> Finding:
     if case.applied is None:
         return Finding(False, NO_FAULT)
     if not case.cut:
         return Finding(False, NOTHING_FOUND)
     after = _after_fault(case, *ways)
-    crossed = [packet for packet in after if packet.crossed and case.in_force(packet.t)]
+    crossed = [packet for packet in after if packet.crossed and packet.t < until]
     if crossed:
         return Finding(False, f"{len(crossed)} packets crossed after the fault, first {when(case, crossed[0].t)}")
     stopped = sum(packet.stopped for packet in after)
@@ -92,7 +92,7 @@ def _cut(case: Case, *ways: Direction) -> Finding:
 
 
 def _one_way(case: Case, way: Direction) -> Finding:
-    cut, back = _cut(case, way), OTHER[way]
+    cut, back = _cut(case, case.in_force_until, way), OTHER[way]
     if not cut.holds:
         return cut
     stopped = [packet for packet in _after_fault(case, back) if packet.stopped and case.in_force(packet.t)]
