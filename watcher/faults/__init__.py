@@ -2,6 +2,9 @@
 
 A fault returns the client's flows that it found established; the runner journals them. Whether it took hold is never
 a fault's word: packets and kernel counters show it (``watcher.judge``).
+
+A module may say ``BLOCKS_CONNECTIONS = True``: while it is in force, packets that open a connection get no answer at
+all. The catalog reads that from the source, for the planner.
 """
 
 from __future__ import annotations
