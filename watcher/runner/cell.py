@@ -182,11 +182,18 @@ class CellRun:
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
             if self._kube_proxy is not None:
                 self._kube_proxy.check()
+            self._check_proxy()
             if self._path is not None:
                 await self._path.look("touch")
             await self._look_at_sockets("touch")
             await _sleep_until(due)
             await self._the_touch()
+            # Without it nothing new comes through, which no client could be blamed for; kube-proxy's rules stay.
+            self._check_proxy()
+
+    def _check_proxy(self) -> None:
+        if self._plan.proxy and self._lab.proxies is not None:
+            self._lab.proxies.check()
 
     async def _meet(self, group: Group, settled: Settled) -> Settled:
         """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""
