@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import signal
 import socket
+import sys
 import tempfile
+import termios
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -114,11 +117,11 @@ class Stage:
         port = client.getsockname()[1]
         return [each for each in self.seen if isinstance(each, Packet) and each.port == port and each.link == link]
 
-    def ends(self, client: socket.socket) -> list[str]:
-        """FIN and RST on the client's link, in their order."""
+    def ends(self, client: socket.socket, link: str = "client") -> list[str]:
+        """FIN and RST on one link, in their order."""
         return [
             f"{'RST' if 'R' in each.flags else 'FIN'} {each.direction}"
-            for each in self.packets(client)
+            for each in self.packets(client, link)
             if "R" in each.flags or "F" in each.flags
         ]
 
@@ -212,6 +215,52 @@ async def ended_scene() -> dict[str, Any]:
         return {"before": before, "client": said, "ends": ends, "during": during, "healed": healed}
 
 
+async def mute_scene() -> dict[str, Any]:
+    """A server falls mute for a while and answers again; healing comes before it, after it, and twice."""
+    async with staged(cell("server-mute")) as stage:
+        fault = faults.load("server-mute")
+        fault.heal(stage.scene)
+        before = await stage.fresh()
+        client, server = await stage.flow()
+        await asyncio.to_thread(fault.apply, stage.scene)
+        told = await read(client, 1), await read(server, 1)
+        await asyncio.sleep(0.1)
+        resets = stage.ends(client), stage.ends(client, "server")
+        held, during = await stage.connect(), await stage.fresh()
+        await asyncio.get_running_loop().sock_sendall(held, b"hello?")
+        healed = []
+        for _ in range(2):
+            fault.heal(stage.scene)
+            healed.append(await stage.fresh())
+        unacknowledged = fcntl.ioctl(held, termios.TIOCOUTQ, bytes(4))
+        return {
+            "before": before, "told": told, "resets": resets, "during": during, "healed": healed,
+            "held": await read(held, 0.3), "unacknowledged": int.from_bytes(unacknowledged, sys.byteorder),
+        }  # fmt: skip
+
+
+async def mute_broken_scene() -> dict[str, Any]:
+    """The fault breaks in the midst of being applied, and is healed; then it is applied once more."""
+    async with staged(cell("server-mute")) as stage:
+        fault, reset = faults.load("server-mute"), stage.scene.path.reset
+
+        def broken(_flows: object) -> None:
+            raise OSError("no buffer space")
+
+        client, _ = await stage.flow()
+        stage.scene.path.reset = broken  # type: ignore[method-assign]  # what a fault must survive
+        try:
+            await asyncio.to_thread(fault.apply, stage.scene)
+        except OSError:
+            fault.heal(stage.scene)
+        stage.scene.path.reset = reset  # type: ignore[method-assign]  # as it was
+        healed, old = await stage.fresh(), await read(client, 0.2)
+        await asyncio.to_thread(fault.apply, stage.scene)
+        during, told = await stage.fresh(), await read(client, 0.5)
+        fault.heal(stage.scene)
+        return {"healed": healed, "old": old, "during": during, "told": told, "again": await stage.fresh()}
+
+
 async def gone_scene() -> dict[str, Any]:
     """HAProxy is killed in the midst of a run."""
     async with staged(cell("proxy-closed")) as stage:
@@ -245,6 +294,8 @@ SCENES: dict[str, tuple[Callable[..., Coroutine[Any, Any, Any]], *tuple[float, .
     "idle for longer": (idle_scene, 60.0, IDLE + 1),
     "closed": (closed_scene,),
     "ended": (ended_scene,),
+    "mute": (mute_scene,),
+    "mute, broken": (mute_broken_scene,),
     "gone": (gone_scene,),
     "listeners": (listeners_scene,),
 }
@@ -295,6 +346,24 @@ def test_a_proxy_that_ended_refuses_until_it_is_there_again(played: Played) -> N
     assert "RST to-client" not in seen["ends"]
     assert seen["during"] == "ConnectionRefusedError"
     assert seen["healed"] == ["answered", "answered"]
+
+
+def test_a_mute_server_accepts_and_never_answers(played: Played) -> None:
+    """Were it refused or reset instead, every client would notice, and the one that waits for ever would look well."""
+    seen = played("mute")
+    assert seen["before"] == "answered"
+    assert seen["told"] == ["ConnectionResetError", "ConnectionResetError"]
+    assert seen["resets"] == [["RST to-client"], ["RST to-server"]]
+    assert seen["during"] == "silence"
+    assert seen["healed"] == ["answered", "answered"]
+    assert (seen["held"], seen["unacknowledged"]) == ("silence", 0), "what was accepted stays open, and mute"
+
+
+def test_a_mute_server_that_broke_off_is_healed(played: Played) -> None:
+    """A path that stays mute after a fault that failed would charge the next client."""
+    seen = played("mute, broken")
+    assert (seen["healed"], seen["old"]) == ("answered", "silence")
+    assert (seen["during"], seen["told"], seen["again"]) == ("silence", "ConnectionResetError", "answered")
 
 
 def test_the_end_of_haproxy_is_the_labs_failure(played: Played) -> None:
