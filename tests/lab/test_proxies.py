@@ -248,7 +248,7 @@ async def mute_broken_scene() -> dict[str, Any]:
             raise OSError("no buffer space")
 
         client, _ = await stage.flow()
-        stage.scene.path.reset = broken  # type: ignore[method-assign]  # what a fault must survive
+        stage.scene.path.reset = broken  # type: ignore[assignment, method-assign]  # what a fault must survive
         try:
             await asyncio.to_thread(fault.apply, stage.scene)
         except OSError:

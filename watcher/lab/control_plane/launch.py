@@ -44,10 +44,13 @@ class Unservable:
 class EmbeddedControlPlane:
     """The embedded control plane, running."""
 
-    def __init__(self, process: asyncio.subprocess.Process, access: Access, log: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, access: Access, log: Path, serving: tuple[Path, Path]
+    ) -> None:
         self._process = process
         self._log = log
         self.access = access
+        self.serving = serving
         self.version = ""
 
     @classmethod
@@ -76,7 +79,7 @@ class EmbeddedControlPlane:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
-        running = cls(process, Access(API_ADDRESS, API_PORT, authority.ca_pem, token), log)
+        running = cls(process, Access(API_ADDRESS, API_PORT, authority.ca_pem, token), log, (certificate, key))
         try:
             await running._ready()
             reading = asyncio.create_task(running._read(unserved))
