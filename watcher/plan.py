@@ -75,6 +75,8 @@ class Choice:
     """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
     missing_backend: str | None = None
     """Why this run cannot have API servers of scenarios' own; None where it can."""
+    missing_proxy: str | None = None
+    """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
     blocking_faults: Collection[str] = ()
@@ -337,6 +339,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     elif scenario.backend is Backend.OWN and choice.missing_backend is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_backend)
+    elif path.proxy and choice.missing_proxy is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_proxy)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif reason is not None:

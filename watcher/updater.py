@@ -136,8 +136,8 @@ class Updater:
     ) -> Touched:
         """Gives the trigger a fresh nonce. Watchers may be waited for with ``wait`` from the moment it is sent.
 
-        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``. ``publish`` gives it
-        to another server than the API server.
+        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``. ``publish`` gives
+        it to another server than the API server.
         """
         nonce = nonce or new_nonce()
         for watcher in watchers:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from watcher.judge import proofs_astray  # noqa: F401 - registers its proofs
 from watcher.judge.case import SILENCE_TOLERANCE_SECONDS, Case, Incomplete
 from watcher.judge.flows import Flow
 from watcher.judge.keepalive import ANSWER_SECONDS, wakings

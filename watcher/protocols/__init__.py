@@ -59,7 +59,9 @@ class Service(Protocol):
     """Where paths lead; None is the API server."""
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
-        """Makes what the cell needs, beside its namespace, which exists; returns the variables that its program finds it by. Raises LabFailure."""
+        """Makes what the cell needs, beside its namespace, which exists; returns the variables that its program finds it
+        by. Raises LabFailure.
+        """
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         """Gives the nonce to the server, over a connection that crosses no path. Never raises for the network."""

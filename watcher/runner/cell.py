@@ -28,6 +28,7 @@ from watcher.lab.addresses import (
 from watcher.lab.control_plane import kube_proxy
 from watcher.lab.control_plane.kube_proxy import KubeProxy
 from watcher.lab.control_plane.running import ControlPlane
+from watcher.lab.history import HistoryProxy
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit, LabPath
 from watcher.lab.proxies import Proxies
@@ -76,6 +77,8 @@ class Lab:
     """Where a path of this stage has one."""
     services: Mapping[str, Service] = field(default_factory=dict)
     """By protocol."""
+    history: HistoryProxy | None = None
+    """Where a fault of this stage needs one."""
     groups: dict[str, Group] = field(default_factory=dict)
     """Of the wave that runs."""
 
@@ -145,6 +148,7 @@ class CellRun:
                 pids=self._client.pids,
                 own=self._group.own if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
+                forgetful=self._lab.history.server if self._lab.history is not None else None,
             )
         # Whatever its protocol: misses are written there.
         await self._lab.updater.create(self._trigger)
@@ -194,11 +198,21 @@ class CellRun:
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
             if self._kube_proxy is not None:
                 self._kube_proxy.check()
+            self._check_proxies()
             if self._path is not None:
                 await self._path.look("touch")
             await self._look_at_sockets("touch")
             await _sleep_until(due)
             await self._the_touch(settled.l0)
+            # Without them nothing new comes through, which no client could be blamed for; kube-proxy's rules stay.
+            self._check_proxies()
+
+    def _check_proxies(self) -> None:
+        """Raises ControlPlaneFailure where one that this cell's path leads to has ended."""
+        if self._plan.proxy and self._lab.proxies is not None:
+            self._lab.proxies.check()
+        if self._lab.history is not None and faults.FORGETFUL in faults.load(self._plan.fault).NEEDS:
+            self._lab.history.check()
 
     async def _meet(self, group: Group, settled: Settled) -> Settled:
         """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""

@@ -43,10 +43,13 @@ class Unservable:
 class EmbeddedControlPlane:
     """The embedded control plane, running."""
 
-    def __init__(self, process: asyncio.subprocess.Process, access: Access, log: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, access: Access, log: Path, serving: tuple[Path, Path]
+    ) -> None:
         self._process = process
         self._log = log
         self.access = access
+        self.serving = serving
         self.version = ""
 
     @classmethod
@@ -89,7 +92,7 @@ class EmbeddedControlPlane:
                 start_new_session=True,
             )
         port = int(listeners[0].partition(",")[0].rpartition(":")[2]) if listeners else API_PORT
-        running = cls(process, Access(API_ADDRESS, port, authority.ca_pem, token), log)
+        running = cls(process, Access(API_ADDRESS, port, authority.ca_pem, token), log, (certificate, key))
         try:
             await running._ready()
             reading = asyncio.create_task(running._read(unserved))

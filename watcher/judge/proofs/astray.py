@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from watcher.judge.case import Case, Incomplete
 from watcher.judge.flows import Flow, Seen, beyond_window, later, travelled
-from watcher.judge.proofs import ANSWER_SECONDS, Finding, proof
+from watcher.judge.proofs.idle import ANSWER_SECONDS
+from watcher.judge.proofs.registry import Finding, proof
 from watcher.records import Direction, Socket
 
 
