@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.unit.judge.clients import act, cell_of
+from tests.unit.judge.findings import case_of, finding, on, without
 from tests.unit.judge.stage import Stage, plan
 from watcher.errors import UsageError
-from watcher.judge.case import Case
-from watcher.judge.facts import MAX_PACKETS, CellFacts
+from watcher.judge.facts import MAX_PACKETS
 from watcher.judge.fold import Judge
-from watcher.judge.proofs import PROOFS, Finding, check
+from watcher.judge.proofs import PROOFS, check
 from watcher.judge.proving import prove
 from watcher.model import Evidence
 from watcher.records import Conntrack, Counters, Fault, FlowKey, Packet, Planned, Probed, Record
-
-Change = Callable[[Record], Record | None]
-
-
-def case_of(stage: Stage, change: Change | None = None) -> Case:
-    """The case of a stage's records, each changed or (None) left out."""
-    facts = CellFacts(stage.plan)
-    for record in stage.records:
-        changed = record if change is None else change(record)
-        if changed is not None:
-            facts.take(changed)
-    return Case(facts, stage.records[-1].t)
-
-
-def finding(name: str, stage: Stage, change: Change | None = None) -> Finding:
-    return PROOFS[name](case_of(stage, change))
-
-
-def on(link: str, towards: str, flags: str | None = None) -> Callable[[Record], bool]:
-    def matches(record: Record) -> bool:
-        same = isinstance(record, Packet) and record.link == link and record.direction == towards
-        return same and (flags is None or flags in record.flags)  # type: ignore[union-attr]  # a Packet by now
-
-    return matches
-
-
-def without(unwanted: Callable[[Record], bool]) -> Change:
-    return lambda record: None if unwanted(record) else record
 
 
 @pytest.fixture
@@ -323,7 +293,7 @@ def test_closed_before_the_fault(requested: bool, by: str) -> None:
     stage = Stage(plan("blackhole", SETTINGS["watch-timeout" if requested else "retry"]))
     flow = stage.begin()
     stage.close(flow, 1, "server" if by == "server" else "client")
-    stage.apply_fault(2)
+    stage.apply_fault(2, "client", "server")
     stage.the_touch(32)
     stage.end(160)
     kind = prove(case_of(stage))[0].kind
@@ -348,7 +318,7 @@ def test_connection_that_the_path_reset_was_not_closed_by_the_client() -> None:
     flow = stage.begin()
     stage.path_reset(flow, 1, "client")
     flow.state = "CLOSE"
-    stage.apply_fault(2)
+    stage.apply_fault(2, "client", "server")
     stage.the_touch(32)
     stage.end(160)
     assert prove(case_of(stage))[0].kind == "unproven"
