@@ -12,7 +12,7 @@ from watcher.judge.facts import MAX_PACKETS
 from watcher.judge.fold import Judge
 from watcher.judge.proofs import PROOFS, check
 from watcher.judge.proving import prove
-from watcher.model import Evidence
+from watcher.model import Ending, Evidence
 from watcher.records import Conntrack, Counters, Fault, FlowKey, Packet, Planned, Probed, Record
 
 
@@ -350,3 +350,20 @@ def test_kept_alive_needs_packets_that_cross() -> None:
     stage = act(cell_of("azure-slb-silent", "tcp-keepalive"))
     lonely = without(lambda r: isinstance(r, Packet) and r.link == "server" and stage.l0 + 1 < r.t < stage.at(260))
     assert prove(case_of(stage, lonely))[0].kind == "unproven"
+
+
+@pytest.mark.parametrize(("speaks", "holds"), [(True, True), (False, False)])
+def test_event_that_comes_once_the_client_has_spoken_was_not_forwarded_before(speaks: bool, holds: bool) -> None:
+    """A path that opens again for who speaks is said to leak; or one that leaks is said to be shut."""
+    stage = Stage(plan("gcp-vpc", ending=Ending.BLOCKED_UNTIL_OUTBOUND))
+    flow = stage.begin()
+    stage.the_touch(630)
+    stage.say(flow, 630.003, "server")
+    flow.forgotten, flow.refreshed = False, 640
+    if speaks:
+        stage.send(flow, 640, "client", "PA", 39)
+    stage.send(flow, 641, "server", "PA", 200, back=200)
+    stage.end(751)
+    assert finding("event-not-forwarded", stage).holds is holds
+    stage.plan = stage.plan.model_copy(update={"ending": Ending.SILENT})
+    assert not finding("event-not-forwarded", stage).holds
