@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.unit.judge.clients import act, cell_of
@@ -10,7 +13,7 @@ from tests.unit.judge.stage import Stage, plan
 from watcher.errors import UsageError
 from watcher.judge.facts import MAX_PACKETS
 from watcher.judge.fold import Judge
-from watcher.judge.proofs import PROOFS, check
+from watcher.judge.proofs import IDLE, PROOFS, STANDING, check, proof
 from watcher.judge.proving import prove
 from watcher.model import Ending, Evidence
 from watcher.records import Conntrack, Counters, Fault, FlowKey, Packet, Planned, Probed, Record
@@ -367,3 +370,22 @@ def test_event_that_comes_once_the_client_has_spoken_was_not_forwarded_before(sp
     assert finding("event-not-forwarded", stage).holds is holds
     stage.plan = stage.plan.model_copy(update={"ending": Ending.SILENT})
     assert not finding("event-not-forwarded", stage).holds
+
+
+def test_every_proof_is_explained() -> None:
+    """Who writes a scenario does not find the proof that it needs, or one that is not there any more."""
+    page = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+    _, _, table = page.partition("## Proofs")
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    said = {name: row[3].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[1])}
+    escapes = {name: "none" if name in STANDING else "idle" if name in IDLE else "closed" for name in PROOFS}
+    assert said == escapes
+
+
+def test_a_proof_is_registered_once_and_excused_in_one_way() -> None:
+    """Two proofs of one name: the scenario's words mean what was imported last."""
+    with pytest.raises(ValueError, match="two proofs named 'no-fault'"):
+        proof("no-fault")(PROOFS["no-fault"])
+    with pytest.raises(ValueError, match="what was done to the cell"):
+        proof("x", standing=True, idle=True)
+    assert "x" not in PROOFS
