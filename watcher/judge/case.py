@@ -57,6 +57,12 @@ class Case:
         return self._needed(self.facts.touch(Touch.TOUCH), "the touch")
 
     @cached_property
+    def touches(self) -> tuple[Touched, ...]:
+        """The busy ones in order of their sending, and then the touch."""
+        busy = [touched for touched in self.facts.touches if touched.role is Touch.BUSY]
+        return (*sorted(busy, key=lambda touched: touched.sent), self.touch)
+
+    @cached_property
     def settled(self) -> Settled:
         if self.facts.settled is None:
             raise Incomplete("the end of the control touch (L0) was not recorded")

@@ -40,8 +40,8 @@ MAX_NONCES = 5_000
 MAX_SAME = 32
 """Arrivals remembered per nonce, and rare records (faults, probes) remembered per kind."""
 
-MAX_TOUCHES = 200
-"""A busy scenario has 90 touches in three minutes."""
+MAX_TOUCHES = 1_000
+"""Busy ones that are remembered per cell: a scenario has 90 of them in three minutes. With more nothing is judged."""
 
 MAX_TEXT = 500
 """Characters kept of a message that a program or the lab wrote."""
@@ -82,6 +82,7 @@ class CellFacts:
         self.packets: list[Sighting] = []
         self.too_many_packets = False
         self.touches: list[Touched] = []
+        self.too_many_touches = False
         self.settled: Settled | None = None
         self.faults: list[Fault] = []
         self.path_actions: list[PathAction] = []
@@ -111,7 +112,7 @@ class CellFacts:
             case Program():
                 self._program(record)
             case Touched():
-                _keep(self.touches, record, MAX_TOUCHES)
+                self._touched(record)
             case Settled():
                 if self.settled is None or record.t >= self.settled.t:
                     self.settled = record
@@ -161,6 +162,16 @@ class CellFacts:
         """How many nonces the program printed that no touch had."""
         touched = {touch.nonce for touch in self.touches}
         return self.forgotten_nonces + sum(nonce not in touched for nonce in self.arrivals)
+
+    def _touched(self, record: Touched) -> None:
+        """However many are busy, there is room for the control touch and the last one."""
+        busy = sum(touched.role is Touch.BUSY for touched in self.touches)
+        if record.role is not Touch.BUSY:
+            _keep(self.touches, record, MAX_TOUCHES + MAX_SAME)
+        elif busy < MAX_TOUCHES:
+            self.touches.append(record)
+        else:
+            self.too_many_touches = True
 
     def _packet(self, record: Packet) -> None:
         if len(self.packets) >= MAX_PACKETS:

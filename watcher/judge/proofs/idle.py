@@ -134,6 +134,8 @@ def _let_in_again(case: Case, flow: Flow, event: Seen | None, packet: Seen) -> b
 
 def _reset(case: Case, direction: Direction) -> Finding:
     """Each expired flow needs its reset, unless the client had ended it by then: such a flow the path has let go."""
+    if not case.expired:
+        return Finding(False, f"no flow had expired ({longest_silence(case)})")
     told = 0
     for expired in case.expired:
         resets = [reset for reset in _resets(expired.flow, direction) if reset.t <= case.touch.sent]
