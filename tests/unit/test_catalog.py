@@ -91,6 +91,7 @@ def test_the_paths_have_their_documented_timeouts() -> None:
     known = {name: (path.idle_timeout_seconds, str(path.ending)) for name, path in Catalog.load().paths.items()}
     assert known == {
         "direct": (None, "never"),
+        "direct-server-180s": (None, "never"),
         "kube-proxy-iptables": (None, "never"),
         "kube-proxy-nftables": (None, "never"),
         "azure-slb": (240, "reset-both"),

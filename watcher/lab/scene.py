@@ -22,6 +22,11 @@ class OwnServer(Protocol):
     """
 
     server: Server
+    namespace: Namespace
+    """Where it lives: its kernel's word on its clients' connections."""
+
+    def honours(self, token: str, namespace: str) -> None:
+        """Returns when it lets this token read the trigger of a cell, as the shared one does already. For each cell."""
 
     def signal(self, number: signal.Signals) -> None:
         """To the API server's process; harmless when it has ended."""

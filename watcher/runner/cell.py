@@ -37,7 +37,20 @@ from watcher.plan import SETTLE_SECONDS
 from watcher.programs import contract, probe
 from watcher.programs.probe import ProbeResult
 from watcher.programs.process import Command
-from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, ProbedTo, Settled, Sockets, Touched
+from watcher.records import (
+    Began,
+    Closed,
+    Fault,
+    FlowKey,
+    LabError,
+    Moment,
+    Probed,
+    ProbedTo,
+    Settled,
+    Socket,
+    Sockets,
+    Touched,
+)
 from watcher.runner.client import Client
 from watcher.runner.gate import Gate
 from watcher.runner.group import Group
@@ -138,6 +151,8 @@ class CellRun:
         await self._lab.updater.create(self._trigger)
         (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
         self._token = await self._lab.control_plane.admit(self._trigger.namespace)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.own.honours, self._token, self._trigger.namespace)
         (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(self._token)))
 
     def _make_path(self) -> None:
@@ -250,14 +265,25 @@ class CellRun:
     async def _fault(self, due: float) -> float | None:
         """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
         if self._scene is None:
+            if self._group is not None:
+                self._group.leave(self._cell)
             return None
         await _sleep_until(due)
+        found = await self._find(self._group) if self._group is not None else None
         flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
         if flows is None:
             return None
+        flows = flows if found is None else found
         record = Fault(t=time.monotonic(), cell=self._cell, name=self._plan.fault, action="apply", flows=flows)
         self._lab.emit(record)
         return record.t
+
+    async def _find(self, group: Group) -> tuple[FlowKey, ...]:
+        """The flows of this cell, before any of those that share its backend does harm to it."""
+        assert self._path is not None
+        found = await asyncio.to_thread(self._path.established)
+        await group.all_found(self._cell)
+        return found
 
     async def _wait_and_heal(self, applied: float, seconds: float) -> float:
         """Looks and probes in the midst of the fault; returns when it was undone."""
@@ -364,8 +390,14 @@ class CellRun:
             return
         seen = await asyncio.to_thread(self._client.sockets)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
-        served = await asyncio.to_thread(sockets.of_peer, self._lab.cluster, self._network.client_address)
+        served = await asyncio.to_thread(self._served)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
+
+    def _served(self) -> tuple[Socket, ...]:
+        """The client's connections as the API servers' side has them: of the scenario's own, and of the shared one."""
+        own = (self._group.own.namespace,) if self._group is not None else ()
+        client = self._network.client_address
+        return tuple(socket for space in (*own, self._lab.cluster) for socket in sockets.of_peer(space, client))
 
     async def _clean_up(self) -> None:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""

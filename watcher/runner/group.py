@@ -37,6 +37,7 @@ class Group:
         """The latest of those that have settled."""
         self._observing = Meeting(members)
         self._settled = Meeting(members)
+        self._found = Meeting(members)
 
     async def all_observe(self, member: str) -> None:
         """Until every member has observed a control touch of its own."""
@@ -47,7 +48,12 @@ class Group:
         self.l0 = max(self.l0, l0)
         await self._settled.arrive(member)
 
+    async def all_found(self, member: str) -> None:
+        """Until every member has looked for its established flows: the first one's fault ends the flows of all."""
+        await self._found.arrive(member)
+
     def leave(self, member: str) -> None:
         """Nobody waits for this member any more."""
         self._observing.leave(member)
         self._settled.leave(member)
+        self._found.leave(member)
