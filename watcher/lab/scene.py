@@ -40,8 +40,10 @@ class OwnServer(Protocol):
     def move_endpoint(self) -> None:
         """Its Service leads to the shared API server from now on; kube-proxy has heard of it when this returns."""
 
-    def start_anew(self) -> None:
-        """Changes are made to the cluster, then it is started again: it knows nothing of the time before."""
+    def start_anew(self) -> Server:
+        """Changes are made to the cluster, then another is started beside it, which knows nothing of the time before.
+        Returns where that one is, ready; the first goes on.
+        """
 
 
 class Proxy(Protocol):

@@ -41,7 +41,6 @@ from watcher.records import (
     Began,
     Closed,
     Fault,
-    FlowKey,
     LabError,
     Moment,
     Probed,
@@ -53,7 +52,7 @@ from watcher.records import (
 )
 from watcher.runner.client import Client
 from watcher.runner.gate import Gate
-from watcher.runner.group import Group
+from watcher.runner.group import Group, Together
 from watcher.runner.order import Launch, folder_of
 from watcher.updater import ApiServer, Trigger, Updater, Watcher
 
@@ -145,7 +144,7 @@ class CellRun:
                 cluster=self._lab.cluster,
                 shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
                 pids=self._client.pids,
-                own=self._group.own if self._group is not None else None,
+                own=Together(self._group, self._cell) if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
             )
         await self._lab.updater.create(self._trigger)
@@ -269,21 +268,12 @@ class CellRun:
                 self._group.leave(self._cell)
             return None
         await _sleep_until(due)
-        found = await self._find(self._group) if self._group is not None else None
         flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
         if flows is None:
             return None
-        flows = flows if found is None else found
         record = Fault(t=time.monotonic(), cell=self._cell, name=self._plan.fault, action="apply", flows=flows)
         self._lab.emit(record)
         return record.t
-
-    async def _find(self, group: Group) -> tuple[FlowKey, ...]:
-        """The flows of this cell, before any of those that share its backend does harm to it."""
-        assert self._path is not None
-        found = await asyncio.to_thread(self._path.established)
-        await group.all_found(self._cell)
-        return found
 
     async def _wait_and_heal(self, applied: float, seconds: float) -> float:
         """Looks and probes in the midst of the fault; returns when it was undone."""

@@ -45,6 +45,7 @@ class Place:
 
     namespace: Namespace
     address: str
+    port: int = API_KEEPALIVE_PORT
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,14 @@ def _write_secret(file: Path, content: bytes) -> None:
 
 
 def arguments(
-    binary: Path, address: str, files: Files, *, audit_log: Path, scale: float, own: bool = False
+    binary: Path,
+    address: str,
+    files: Files,
+    *,
+    audit_log: Path,
+    scale: float,
+    port: int = API_KEEPALIVE_PORT,
+    own: bool = False,
 ) -> list[str]:
     """One server at ``address``; any number of them may share the files and the etcd.
 
@@ -112,7 +120,7 @@ def arguments(
         f"--etcd-servers={etcd.endpoint(files.private)}",
         f"--bind-address={address}",
         f"--advertise-address={address}",
-        f"--secure-port={API_KEEPALIVE_PORT}",
+        f"--secure-port={port}",
         f"--tls-cert-file={files.certificate}",
         f"--tls-private-key-file={files.key}",
         f"--token-auth-file={files.tokens}",

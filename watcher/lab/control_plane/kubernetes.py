@@ -232,7 +232,9 @@ async def _start_further(
     binary: Path, files: apiserver.Files, logs: Path, scale: float, name: str, place: Place
 ) -> Component:
     audit, log = logs / f"audit-{name}.log", logs / f"kube-apiserver-{name}.log"
-    arguments = apiserver.arguments(binary, place.address, files, audit_log=audit, scale=scale, own=True)
+    arguments = apiserver.arguments(
+        binary, place.address, files, audit_log=audit, scale=scale, port=place.port, own=True
+    )
     return await Component.start(
         f"kube-apiserver-{name}", arguments, namespace=place.namespace, log=log, folder=files.private
     )

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import asynccontextmanager, suppress
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL, Signals
 from typing import Any, Literal
 
 from urllib3.exceptions import HTTPError
@@ -30,10 +30,9 @@ HEARD_SECONDS = 1.5
 """How long kube-proxy is given after an endpoint has moved. It hears by its watch, within milliseconds, but writes its
 rules at most once a second (its ``minSyncPeriod``). Real seconds: no scale shortens that."""
 WRITES = 5
-"""Changes made while the server is away. One is enough for etcd's revision to pass what any client knows."""
-ENDS_SECONDS = 75.0
-"""How long an API server may take to end, 2 s as a rule: it waits up to 60 s, its ``--request-timeout``, for a client
-that leaves it something to wait for."""
+"""Changes made before a server starts anew. One is enough for etcd's revision to pass what any client knows."""
+ANEW_PORT = API_KEEPALIVE_PORT + 1
+"""Of the one that is started beside it."""
 _PAUSE_SECONDS = 0.05
 _MARGIN_SECONDS = 10.0
 
@@ -52,8 +51,9 @@ class OwnApiServer:
         self._number = number
         self._cluster = cluster
         self._control_plane = control_plane
+        self._anew = Server(self.server.address, ANEW_PORT)
         self._client = ApiClient(self.server.address, self.server.port, control_plane.access.ca_pem)
-        self._component: Component | None = None
+        self._components: list[Component] = []
         self._asked_to_end = False
         self._obstacle = "not asked"
         self._loop = asyncio.get_running_loop()
@@ -75,9 +75,7 @@ class OwnApiServer:
             await asyncio.to_thread(namespace.write_sysctls, sysctls.endpoint(control_plane.scale))
             # Only so many at once: each needs seconds of a core before it is ready.
             async with control_plane.starting:
-                place = Place(namespace, own.server.address)
-                own._component = await control_plane.start_further(f"own-{number}", place)
-                await own._ready()
+                await own._start(f"own-{number}", own.server, own._client)
             if service:
                 await services.make(control_plane.api, control_plane.access.token, number, own.server)
             yield own
@@ -109,12 +107,13 @@ class OwnApiServer:
 
         self._once("move endpoint", move)
 
-    def start_anew(self) -> None:
-        self._once("start anew", lambda: self._on_loop(self._start_anew(), ENDS_SECONDS + 2 * READY_SECONDS))
+    def start_anew(self) -> Server:
+        self._once("start anew", lambda: self._on_loop(self._start_anew(), 2 * READY_SECONDS))
+        return self._anew
 
     def memory_mib(self) -> float | None:
         """Largest resident memory so far, in MiB; None when it has ended."""
-        return None if self._component is None else self._component.memory_mib()
+        return self._components[0].memory_mib() if self._components else None
 
     def _signal(self, number: Signals) -> None:
         component = self._running()
@@ -123,10 +122,10 @@ class OwnApiServer:
 
     def _running(self) -> Component:
         """Raises ControlPlaneFailure where it has ended and nobody had asked it to: no fault could have done that."""
-        assert self._component is not None
-        if not self._component.running and not self._asked_to_end:
-            raise ControlPlaneFailure(f"{self._component.name} ended of its own accord", log=str(self._component.log))
-        return self._component
+        component = self._components[0]
+        if not component.running and not self._asked_to_end:
+            raise ControlPlaneFailure(f"{component.name} ended of its own accord", log=str(component.log))
+        return component
 
     async def _gone(self, within_seconds: float) -> None:
         component = self._running()
@@ -139,13 +138,14 @@ class OwnApiServer:
             ) from error
 
     async def _start_anew(self) -> None:
-        self._signal(SIGTERM)
-        await self._gone(ENDS_SECONDS)
+        self._running()
         await self._change()
-        component = self._running()
-        await component.restart()
-        self._asked_to_end = False
-        await self._ready()
+        access = self._control_plane.access
+        client = ApiClient(self._anew.address, self._anew.port, access.ca_pem)
+        try:
+            await self._start(f"own-{self._number}-anew", self._anew, client)
+        finally:
+            client.close()
 
     async def _change(self) -> None:
         """Moves etcd's revision on, past what any client of this server knows."""
@@ -156,20 +156,23 @@ class OwnApiServer:
             body = {"metadata": {"name": name}, "data": {"change": secrets.token_hex(8)}}
             await ask(api, "PUT", token, f"{path}/{name}", body)
 
-    async def _ready(self) -> None:
-        component = self._running()
+    async def _start(self, name: str, server: Server, client: ApiClient) -> None:
+        """Returns when it is ready."""
+        place = Place(self.namespace, server.address, server.port)
+        component = await self._control_plane.start_further(name, place)
+        self._components.append(component)
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await component.unless_ended(self._answers())
+                await component.unless_ended(self._answers(client))
         except TimeoutError as error:
             raise ControlPlaneFailure(
                 f"{component.name} was not ready after {READY_SECONDS:g} s: {self._obstacle}", log=str(component.log)
             ) from error
 
-    async def _answers(self) -> None:
+    async def _answers(self, client: ApiClient) -> None:
         while True:
             try:
-                answer = await self._client.request("GET", "/readyz", self._control_plane.access.token, retries=0)
+                answer = await client.request("GET", "/readyz", self._control_plane.access.token, retries=0)
                 if answer.status == 200:
                     return
                 self._obstacle = f"/readyz: {answer.problem}"
@@ -178,9 +181,8 @@ class OwnApiServer:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _remove(self, *, service: bool) -> None:
-        if self._component is not None:
-            self._asked_to_end = True
-            await self._component.stop()
+        self._asked_to_end = True
+        await asyncio.gather(*(component.stop() for component in self._components))
         self._client.close()
         # Where etcd or the shared server broke, the run ends for that reason, not for this one.
         with suppress(LabFailure):
