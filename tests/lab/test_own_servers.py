@@ -198,7 +198,7 @@ async def scene(programs: dict[str, str], folder: str, mutated: bool) -> dict[st
         seen["memory"] = [each.memory_mib() for each in owns.values()]
         seen["wrong"] = [sysctls.wrong(each.namespace, sysctls.endpoint(1.0)) for each in owns.values()]
         for each in owns.values():
-            await asyncio.to_thread(each.honours, lab.token, "cell-1")
+            await asyncio.to_thread(each.honours, "cell-1")
         # Longer than the 10 s after which a server that announces itself says so again.
         await asyncio.sleep(12)
         seen["endpoints"] = await lab.endpoints()

@@ -25,8 +25,8 @@ class OwnServer(Protocol):
     namespace: Namespace
     """Where it lives: its kernel's word on its clients' connections."""
 
-    def honours(self, token: str, namespace: str) -> None:
-        """Returns when it lets this token read the trigger of a cell, as the shared one does already. For each cell."""
+    def honours(self, namespace: str) -> None:
+        """Returns when it lets the cell of this namespace read its trigger, as the shared one does already."""
 
     def signal(self, number: signal.Signals) -> None:
         """To the API server's process; harmless when it has ended."""
@@ -66,6 +66,8 @@ class Scene:
     """The client's processes that live."""
     own: OwnServer | None = None
     proxy: Proxy | None = None
+    forgetful: Server | None = None
+    """An API server that refuses whatever history there was before the client came to it."""
 
     def take_over(self) -> None:
         """New connections go to the shared API server from now on; those that exist stay where they are."""

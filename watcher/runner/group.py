@@ -86,8 +86,8 @@ class Together:
         self._group = group
         self._member = member
 
-    def honours(self, token: str, namespace: str) -> None:
-        self._own.honours(token, namespace)
+    def honours(self, namespace: str) -> None:
+        self._own.honours(namespace)
 
     def signal(self, number: signal.Signals) -> None:
         self._group.all_ready(self._member, f"signal {number}")

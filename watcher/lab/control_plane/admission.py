@@ -21,6 +21,7 @@ TOKEN_SECONDS = 86_400
 EFFECTIVE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 _RBAC = "rbac.authorization.k8s.io"
+_REVIEWS = "authorization.k8s.io"
 
 
 def account(namespace: str) -> tuple[str, dict[str, Any]]:
@@ -69,14 +70,23 @@ async def admit(servers: Sequence[ApiClient], admin_token: str, namespace: str) 
         if isinstance(failed, BaseException):
             raise failed
     token = await _token(servers[0], admin_token, namespace, ACCOUNT)
-    await asyncio.gather(*(honours(server, token, namespace) for server in servers))
+    seen = f"/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name%3D{TRIGGER}&limit=1"
+    await asyncio.gather(*(_effective(server, token, namespace, seen) for server in servers))
     return token
 
 
-async def honours(server: ApiClient, token: str, namespace: str) -> None:
-    """Returns when this server, too, lets the token read the trigger. Raises LabFailure when it does not."""
-    seen = f"/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name%3D{TRIGGER}&limit=1"
-    await _effective(server, token, namespace, seen)
+async def honours(server: ApiClient, admin_token: str, namespace: str) -> None:
+    """Returns when one more server, too, knows of the rights that ``admit`` gave. Raises LabFailure if it does not."""
+    account = f"system:serviceaccount:{namespace}:{ACCOUNT}"
+    what = {"namespace": namespace, "verb": "list", "resource": "configmaps", "name": TRIGGER}
+    question = {"spec": {"user": account, "resourceAttributes": what}}
+    until = time.monotonic() + EFFECTIVE_SECONDS
+    while time.monotonic() < until:
+        answer = await ask(server, "POST", admin_token, f"/apis/{_REVIEWS}/v1/subjectaccessreviews", question)
+        if answer["status"]["allowed"]:
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
+    raise LabFailure(f"after {EFFECTIVE_SECONDS:g} s an API server does not know the rights of {namespace}")
 
 
 def node_rights() -> list[tuple[str, dict[str, Any]]]:

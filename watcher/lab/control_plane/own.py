@@ -82,8 +82,9 @@ class OwnApiServer:
         finally:
             await own._remove(service=service)
 
-    def honours(self, token: str, namespace: str) -> None:
-        self._on_loop(admission.honours(self._client, token, namespace), admission.EFFECTIVE_SECONDS)
+    def honours(self, namespace: str) -> None:
+        honours = admission.honours(self._client, self._control_plane.access.token, namespace)
+        self._on_loop(honours, admission.EFFECTIVE_SECONDS)
 
     def signal(self, number: Signals) -> None:
         self._once(f"signal {number}", lambda: self._signal(number))
