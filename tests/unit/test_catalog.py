@@ -91,7 +91,9 @@ def test_the_paths_have_their_documented_timeouts() -> None:
     known = {name: (path.idle_timeout_seconds, str(path.ending)) for name, path in Catalog.load().paths.items()}
     assert known == {
         "direct": (None, "never"),
+        "direct-leak": (None, "never"),
         "kube-proxy-iptables": (None, "never"),
+        "kube-proxy-iptables-liberal": (None, "never"),
         "kube-proxy-nftables": (None, "never"),
         "azure-slb": (240, "reset-both"),
         "azure-slb-reset-lost": (240, "reset-server"),
@@ -99,6 +101,15 @@ def test_the_paths_have_their_documented_timeouts() -> None:
         "azure-private-link": (300, "silent"),
         "aws-nlb": (350, "reset-on-next-packet"),
         "gcp-vpc": (600, "silent"),
+    }
+
+
+def test_what_conntrack_calls_invalid_has_its_own_end_on_two_paths() -> None:
+    """A path that is to leak such a packet drops it, and the report's scenario shows nothing."""
+    known = {name: str(path.invalid_packets) for name, path in Catalog.load().paths.items()}
+    assert {name: way for name, way in known.items() if way != "drop"} == {
+        "direct-leak": "forward",
+        "kube-proxy-iptables-liberal": "liberal",
     }
 
 
