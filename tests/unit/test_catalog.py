@@ -91,7 +91,9 @@ def test_the_paths_have_their_documented_timeouts() -> None:
     documented = {
         "direct": (None, "never"),
         "direct-server-180s": (None, "never"),
+        "direct-leak": (None, "never"),
         "kube-proxy-iptables": (None, "never"),
+        "kube-proxy-iptables-liberal": (None, "never"),
         "kube-proxy-nftables": (None, "never"),
         "azure-slb": (240, "reset-both"),
         "azure-slb-observed": (240, "reset-both"),
@@ -107,6 +109,15 @@ def test_the_paths_have_their_documented_timeouts() -> None:
     assert {name: (paths[name].idle_timeout_seconds, str(paths[name].ending)) for name in documented} == documented
     observed = paths["azure-slb-observed"]
     assert (observed.idle_timeout_seconds or 0) + observed.end_delay_seconds == 262.6, "as the captures show"
+
+
+def test_what_conntrack_calls_invalid_has_its_own_end_on_two_paths() -> None:
+    """A path that is to leak such a packet drops it, and the report's scenario shows nothing."""
+    known = {name: str(path.invalid_packets) for name, path in Catalog.load().paths.items()}
+    assert {name: way for name, way in known.items() if way != "drop"} == {
+        "direct-leak": "forward",
+        "kube-proxy-iptables-liberal": "liberal",
+    }
 
 
 def test_every_file_explains_itself() -> None:
