@@ -36,6 +36,9 @@ FAULT_AFTER_SECONDS = 2.0
 SETTLE_SECONDS = 0.15
 """Real time, whatever the scale: how long the kernels' delayed acknowledgements may take after the control touch."""
 MOST_ROUNDING = 0.2
+ASK_SECONDS = 600.0
+"""From one question of a client that asks to the next, or longer, so that the touch comes before it."""
+ASK_AFTER_TOUCH_SECONDS = 5.0
 SERVER_KEEPALIVE_SECONDS = 180.0
 BOOKMARK_SECONDS = 61.0
 KERNEL_TIMER_SLACK = 0.125
@@ -73,6 +76,8 @@ class Choice:
     """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
     missing_backend: str | None = None
     """Why this run cannot have API servers of scenarios' own; None where it can."""
+    missing_proxy: str | None = None
+    """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
     blocking_faults: Collection[str] = ()
@@ -169,10 +174,10 @@ def effective(asked: Settings, scale: float) -> Settings:
     )
 
 
-def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float) -> Timing:
-    """The scenario's durations in real seconds of this run."""
+def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float, *, asks: bool = False) -> Timing:
+    """The scenario's durations in real seconds of this run. ``asks``: for a client that asks, instead of being told."""
     keepalive = _server_keepalive(scenario, path)
-    return Timing(
+    told = Timing(
         scale=scale,
         idle_timeout_seconds=None
         if path.idle_timeout_seconds is None
@@ -192,6 +197,10 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
         if keepalive is ServerKeepalive.OFF
         else float(max(1, round(SERVER_KEEPALIVE_SECONDS / scale))),
     )
+    if not asks:
+        return told
+    after = max(ASK_SECONDS, told.touch_after_seconds * scale + ASK_AFTER_TOUCH_SECONDS) / scale
+    return told.model_copy(update={"ask_after_seconds": after})
 
 
 def detection_seconds(settings: Settings) -> float | None:
@@ -331,6 +340,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     elif scenario.backend is Backend.OWN and choice.missing_backend is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_backend)
+    elif path.proxy and choice.missing_proxy is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_proxy)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif reason is not None:
@@ -348,7 +359,7 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         fault=scenario.fault,
         asked=profile.settings,
         effective=effective(profile.settings, choice.scale),
-        timing=timing(scenario, path, choice.scale, choice.deadline_seconds),
+        timing=timing(scenario, path, choice.scale, choice.deadline_seconds, asks=stack.asks),
         proof=scenario.proof,
         memory_mib=stack.memory_mib + _balancer_mib(path),
         skip=skip,

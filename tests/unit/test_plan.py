@@ -260,7 +260,9 @@ BUSY = CATALOG.scenarios["control-busy"]
 def skips(scenario: Scenario, scale: float, **fields: object) -> dict[str, str | None]:
     """Why each profile's cell is not run; None where it is."""
     made = plan.make(choice(stacks=[EVERYTHING], scenarios=[scenario], scale=scale, **fields))
-    return {cell.id.profile: cell.skip.reason if cell.skip else None for cell in made if cell.control is None}
+    return {
+        cell.id.profile: cell.skip.reason if cell.skip is not None else None for cell in made if cell.control is None
+    }
 
 
 def test_a_fault_that_is_healed_puts_the_touch_off() -> None:

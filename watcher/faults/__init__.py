@@ -33,6 +33,9 @@ class Fault(Protocol):
         """Undoes it; harmless where it was never applied. Blocks: meant for a thread."""
 
 
+FORGETFUL = "forgetful-server"
+"""A need that the stage meets: ``Scene.forgetful``."""
+
 _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "idle-timeout": ("a path with idle_timeout_seconds", lambda _, path: path.idle_timeout_seconds is not None),
     "end": ("fault_seconds: how long it lasts", lambda scenario, _: scenario.fault_seconds is not None),
