@@ -122,8 +122,9 @@ async def test_a_stream_that_ends(stack: str, cut: bool, command: Command, tmp_p
     """Watches end in two ways: as HTTP ends a response, and by the mere end of the connection. A program that does
     nothing after one of them would be called `stuck` where its library is not.
     """
-    # The server ends the watch with the last chunk; or the relay cuts the connection. A server for each profile: it ends
-    # all of its watches at once, and one profile's end must not meet another that has not begun.
+
+    # The server ends the watch with the last chunk; or the relay cuts the connection. A server for each profile: it
+    # ends all of its watches at once, and one profile's end must not meet another that has not begun.
     async def check(profile: str) -> None:
         async with (
             Cluster.start(http1_only=True) as cluster,

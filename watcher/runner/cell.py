@@ -327,9 +327,11 @@ class CellRun:
             await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
+            # Before the fault is undone: what the kernel still sends for an ended program would get through and be
+            # taken for a fault that did not hold.
+            self._path.close()
             with suppress(LabFailure):
                 await asyncio.to_thread(faults.load(self._plan.fault).heal, self._path)
-            self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
     def _kubeconfig(self, token: str) -> dict[str, Any]:
