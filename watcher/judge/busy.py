@@ -17,10 +17,12 @@ class Awaited(NamedTuple):
 
     touched: Touched
     seen: float | None
+    since: float
+    """From when on its delay is counted."""
 
     @property
     def delay_seconds(self) -> float | None:
-        return None if self.seen is None else self.seen - self.touched.sent
+        return None if self.seen is None else self.seen - self.since
 
 
 def awaited(case: Case) -> tuple[Awaited, ...]:
@@ -31,7 +33,7 @@ def awaited(case: Case) -> tuple[Awaited, ...]:
         seen = case.facts.observed(touched)
         if seen is not None and (earliest is None or seen < earliest):
             earliest = seen
-        found.append(Awaited(touched, earliest))
+        found.append(Awaited(touched, earliest, case.delayed_since(touched)))
     return tuple(reversed(found))
 
 

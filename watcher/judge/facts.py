@@ -43,6 +43,9 @@ MAX_SAME = 32
 MAX_TOUCHES = 1_000
 """Busy ones that are remembered per cell: a scenario has 90 of them in three minutes. With more nothing is judged."""
 
+MAX_ASKED = 2_000
+"""Of a program that asks, the latest times."""
+
 MAX_TEXT = 500
 """Characters kept of a message that a program or the lab wrote."""
 
@@ -101,6 +104,8 @@ class CellFacts:
         self.exited: Program | None = None
         self.violation: Program | None = None
         self.events: dict[str, Event] = {}
+        self.asked: list[float] = []
+        """When the program asked, lately."""
         self.arrivals: dict[str, list[float]] = {}
         self.forgotten_nonces = 0
 
@@ -193,6 +198,8 @@ class CellFacts:
             self.violation = record
         elif record.event == "exited" and (self.exited is None or record.t < self.exited.t):
             self.exited = record
+        elif record.event == "asked":
+            self.asked = [*self.asked, record.t][-MAX_ASKED:]
         elif record.event == "observed" and record.nonce is not None:
             self._arrival(record.nonce[:MAX_TEXT], record.t)
 

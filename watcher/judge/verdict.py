@@ -152,10 +152,9 @@ def _decide(case: Case, proven: Proven) -> Outcome:
 def _all_in_time(case: Case, waits: Sequence[busy.Awaited]) -> Verdict:
     """LATE where one was late without doubt, whatever is undecidable of others, which then raise Invalid."""
     doubt = None
-    for touched, seen in waits:
-        assert seen is not None
+    for wait in waits:
         try:
-            if _in_time(case, touched, seen) is Verdict.LATE:
+            if _in_time(case, wait) is Verdict.LATE:
                 return Verdict.LATE
         except Invalid as invalid:
             doubt = invalid
@@ -164,21 +163,22 @@ def _all_in_time(case: Case, waits: Sequence[busy.Awaited]) -> Verdict:
     return Verdict.OK
 
 
-def _in_time(case: Case, touch: Touched, seen: float) -> Verdict:
+def _in_time(case: Case, wait: busy.Awaited) -> Verdict:
     """OK or LATE. Raises Invalid where the update's own slowness, or the scale's floor, decides between them."""
-    timing = case.plan.timing
+    timing, touch, seen, delay = case.plan.timing, wait.touched, wait.seen, wait.delay_seconds
     assert touch.answered is not None
-    within_sent, within_answered = (seen - since <= timing.deadline_seconds for since in (touch.sent, touch.answered))
+    assert seen is not None
+    assert delay is not None
+    counted = (wait.since, max(wait.since, touch.answered))
+    within_sent, within_answered = (seen - since <= timing.deadline_seconds for since in counted)
     if within_sent != within_answered:
         took = touch.answered - touch.sent
-        raise Invalid(
-            Cause.SLOW_UPDATE, f"it took {took:.2f} s, which decides whether {seen - touch.sent:.2f} s is late"
-        )
+        raise Invalid(Cause.SLOW_UPDATE, f"it took {took:.2f} s, which decides whether {delay:.2f} s is late")
     if not within_sent:
         return Verdict.LATE
-    if seen - touch.sent > timing.scaled_deadline_seconds:
+    if delay > timing.scaled_deadline_seconds:
         between = f"{timing.scaled_deadline_seconds:g} s and {timing.deadline_seconds:g} s"
-        raise Invalid(Cause.SCALE, f"it saw the change after {seen - touch.sent:.2f} s, between {between}")
+        raise Invalid(Cause.SCALE, f"it saw the change after {delay:.2f} s, between {between}")
     return Verdict.OK
 
 
@@ -195,7 +195,7 @@ def died(case: Case) -> Program | None:
 def _window_was_open(case: Case, touch: Touched) -> None:
     assert touch.answered is not None
     timing = case.plan.timing
-    opened = case.closed - touch.sent
+    opened = case.closed - case.window_opens
     needed = max(WINDOW_SHARE * timing.window_seconds, timing.deadline_seconds)
     if opened < needed or case.closed - touch.answered < timing.deadline_seconds:
         raise Invalid(

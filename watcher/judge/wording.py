@@ -54,7 +54,7 @@ def death(case: Case, ended: Program) -> str:
 
 def stuck(case: Case) -> str:
     timing = case.plan.timing
-    over = case.touch.sent + timing.window_seconds
+    over = case.window_opens + timing.window_seconds
     if case.plan.control is not None and not case.flows:
         state = "it was not on a path"
     elif any(flow.open_at(over) for flow in case.flows):

@@ -504,3 +504,26 @@ def test_a_cut_flow_on_an_idle_path_is_not_excused_by_being_alive() -> None:
     for number in range(9):
         stage.probe_alive(flow, 30.0 * (number + 1), "client")
     assert prove(case_of(touched(stage, 270)))[0].kind == "unproven"
+
+
+OF_FLOWS = [
+    "flow-cut",
+    "flow-cut-to-client",
+    "flow-cut-to-server",
+    "reset-by-path",
+    "closed-by-proxy",
+    "ended-by-server",
+    "conntrack-stale",
+]
+
+
+@pytest.mark.parametrize("name", OF_FLOWS)
+def test_a_fault_that_found_no_flow_did_nothing_to_one(name: str) -> None:
+    """Of no connections all were cut, all were reset, all were closed: a proof that holds of nothing."""
+    stage, _ = stage_of("blackhole")
+    stage.apply_fault(FAULT, "client", "server")
+    stage.say(stage.connections[0], 20, "server")
+    touched(stage)
+    nothing = only(Fault, flows=())
+    assert finding(name, stage, nothing) == (False, "the client had no established flow at the fault")
+    assert finding(name, stage, without(lambda r: isinstance(r, Fault))) == (False, "no fault was applied")
