@@ -335,6 +335,17 @@ def test_a_healed_flow_is_not_dead_and_no_slack_decides() -> None:
     assert skips(CATALOG.scenarios["blackhole"], 10)["tcp-user-timeout"]
 
 
+def test_where_probes_are_answered_keepalives_end_decides_nothing() -> None:
+    """A killed server's kernel says so at once: what keepalive would find, and when, is no reason to leave it out."""
+    assert CATALOG.answering_faults
+    assert not {"blackhole", "blackhole-to-client", "blackhole-to-server", "outage"} & CATALOG.answering_faults
+    assert not CATALOG.answering_faults & CATALOG.blocking_faults
+    for fault, leaves_out in (("server-killed", False), ("node-gone", True)):
+        scenario = OWN.model_copy(update={"fault": fault})
+        reason = skips(scenario, 10, answering_faults=CATALOG.answering_faults)["tcp-user-timeout"]
+        assert bool(reason) is leaves_out, (fault, reason)
+
+
 @pytest.mark.parametrize(("scale", "runs"), [(1, True), (10, True), (12, True), (20, True), (100, False)])
 def test_a_busy_scenario_is_not_run_faster_than_touches_can_be_made(scale: float, runs: bool) -> None:
     """At scale 100 they would queue, and the queue would count as the clients' delay."""

@@ -111,6 +111,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
             blocking_faults=catalog.blocking_faults,
+            answering_faults=catalog.answering_faults,
             scale=options.scale,
             repeat=options.repeat,
         )
