@@ -99,6 +99,9 @@ def test_the_paths_have_their_documented_timeouts() -> None:
         "azure-private-link": (300, "silent"),
         "aws-nlb": (350, "reset-on-next-packet"),
         "gcp-vpc": (600, "silent"),
+        "haproxy-20s": (20, "close"),
+        "haproxy-50s": (50, "close"),
+        "proxy": (None, "never"),
     }
 
 
