@@ -27,7 +27,7 @@ from watcher.model import Touch
 from watcher.records import Entry, FailureWritten, Touched
 from watcher.totals import Failure
 
-__all__ = ["ApiServer", "Trigger", "Updater", "Watcher", "schedule_of"]
+__all__ = ["ApiServer", "Publish", "Published", "Trigger", "Updater", "Watcher", "schedule_of"]
 
 DEADLINE_SECONDS = 10.0
 _MOST_AT_ONCE = 64
@@ -39,6 +39,22 @@ class Trigger:
 
     namespace: str
     name: str = "trigger"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a nonce on its way to the server. Times are CLOCK_MONOTONIC; ``answered`` is None without one."""
+
+    sent: float
+    answered: float | None = None
+    status: int | None = None
+    """As HTTP has them: below 300 the server has taken it."""
+    resource_version: str | None = None
+    error: str | None = None
+
+
+Publish = Callable[[str], Awaitable[Published]]
+"""Gives a nonce to a server. Never raises for the network."""
 
 
 @dataclass(frozen=True)
@@ -110,44 +126,54 @@ class Updater:
             event.set()
 
     async def touch(
-        self, trigger: Trigger, role: Touch, watchers: Sequence[Watcher] = (), *, nonce: str | None = None
+        self,
+        trigger: Trigger,
+        role: Touch,
+        watchers: Sequence[Watcher] = (),
+        *,
+        nonce: str | None = None,
+        publish: Publish | None = None,
     ) -> Touched:
         """Gives the trigger a fresh nonce. Watchers may be waited for with ``wait`` from the moment it is sent.
 
-        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``.
+        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``. ``publish`` gives
+        it to another server than the API server.
         """
         nonce = nonce or new_nonce()
         for watcher in watchers:
             self._waiting[watcher.cell, nonce] = asyncio.Event()
         cell = watchers[0].cell if len(watchers) == 1 else None
+        published = await (publish(nonce) if publish is not None else self.patch(trigger, nonce))
+        touched = Touched(
+            t=time.monotonic(),
+            cell=cell,
+            role=role,
+            nonce=nonce,
+            sent=published.sent,
+            answered=published.answered,
+            status=published.status,
+            resource_version=published.resource_version,
+            error=published.error,
+        )
+        self._emit(touched)
+        return touched
+
+    async def patch(self, trigger: Trigger, nonce: str) -> Published:
+        """Writes the nonce into the ConfigMap."""
         path = f"/api/v1/namespaces/{trigger.namespace}/configmaps/{trigger.name}"
         began = time.monotonic()
         try:
             answer = await self._request("PATCH", path, {"data": {"nonce": nonce}}, MERGE_PATCH)
         except UNANSWERED as error:
-            touched = Touched(
-                t=time.monotonic(),
-                cell=cell,
-                role=role,
-                nonce=nonce,
-                sent=began,
-                error=f"{type(error).__name__}: {error}",
-            )
-        else:
-            failed = answer.status != 200
-            touched = Touched(
-                t=time.monotonic(),
-                cell=cell,
-                role=role,
-                nonce=nonce,
-                sent=answer.sent,
-                answered=answer.answered,
-                status=answer.status,
-                resource_version=None if failed else answer.body.get("metadata", {}).get("resourceVersion"),
-                error=str(answer.body.get("message", "no reason given")) if failed else None,
-            )
-        self._emit(touched)
-        return touched
+            return Published(sent=began, error=f"{type(error).__name__}: {error}")
+        failed = answer.status != 200
+        return Published(
+            sent=answer.sent,
+            answered=answer.answered,
+            status=answer.status,
+            resource_version=None if failed else answer.body.get("metadata", {}).get("resourceVersion"),
+            error=str(answer.body.get("message", "no reason given")) if failed else None,
+        )
 
     async def wait(self, watcher: Watcher, touched: Touched, seconds: float) -> bool:
         """Whether the watcher observes this touch within ``seconds`` from now."""
@@ -175,9 +201,13 @@ class Updater:
         self.forget(touched, watchers)
         return touched
 
-    async def judge_misses(self, trigger: Trigger, watchers: Sequence[Watcher], touched: Touched) -> None:
-        """Waits for each watcher until the deadline, counted from the sending, and writes down who missed it."""
-        left = max(0.0, touched.sent + self.deadline_seconds - time.monotonic())
+    async def judge_misses(
+        self, trigger: Trigger, watchers: Sequence[Watcher], touched: Touched, *, since: float | None = None
+    ) -> None:
+        """Waits for each watcher until the deadline, counted from the sending, or from ``since`` where that is later,
+        and writes down who missed it.
+        """
+        left = max(0.0, max(touched.sent, since or 0.0) + self.deadline_seconds - time.monotonic())
         seen = await asyncio.gather(*(self.wait(watcher, touched, left) for watcher in watchers))
         for watcher, observed in zip(watchers, seen, strict=True):
             if not observed:

@@ -210,7 +210,8 @@ async def running(
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        **contract.environment(settings, profile, str(kubeconfig), NAMESPACE, TRIGGER),
+        "KUBECONFIG": str(kubeconfig),
+        **contract.environment(settings, profile, NAMESPACE, TRIGGER),
     }
     process = await Process.spawn(Command(arguments, environment, folder), limit=contract.MAX_LINE_BYTES)
     program = Running(process, folder)

@@ -254,7 +254,7 @@ class _Prober:
         address: str | None = None,
     ) -> AsyncIterator[Trial]:
         kubeconfig = self._target.kubeconfig(namespace, folder, address)
-        variables = contract.environment(settings, profile, str(kubeconfig), namespace, TRIGGER)
+        variables = {"KUBECONFIG": str(kubeconfig), **contract.environment(settings, profile, namespace, TRIGGER)}
         async with Trial.start(candidate.command, variables, folder, self._target.network) as trial:
             yield trial
 

@@ -111,7 +111,7 @@ def _sources(found: FoundStack) -> dict[str, str]:
 def _variables(cell: CellResult) -> str:
     """Without those that only say where the cluster is."""
     try:
-        variables = contract.environment(cell.settings.effective, cell.profile, "", "", "")
+        variables = contract.environment(cell.settings.effective, cell.profile, "", "")
     except ValueError:  # not scalable: it was not run
         return ""
     return "\n".join(f"{name}={value}" for name, value in variables.items() if value)

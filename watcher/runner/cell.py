@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,23 @@ from watcher.plan import SETTLE_SECONDS
 from watcher.programs import contract, probe
 from watcher.programs.probe import ProbeResult
 from watcher.programs.process import Command
-from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, ProbedTo, Settled, Sockets, Touched
+from watcher.protocols import Service, Tenant
+from watcher.records import (
+    Began,
+    Closed,
+    Fault,
+    LabError,
+    Moment,
+    Probed,
+    ProbedTo,
+    Settled,
+    Socket,
+    Sockets,
+    Touched,
+)
 from watcher.runner.client import Client
 from watcher.runner.gate import Gate
-from watcher.runner.group import Group
+from watcher.runner.group import Group, Together
 from watcher.runner.order import Launch, folder_of
 from watcher.updater import ApiServer, Trigger, Updater, Watcher
 
@@ -73,6 +87,8 @@ class Lab:
     """The program, where there is one; the planner leaves cells out that need it without."""
     proxies: Proxies | None = None
     """Where a path of this stage has one."""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """By protocol."""
     history: HistoryProxy | None = None
     """Where a fault of this stage needs one."""
     groups: dict[str, Group] = field(default_factory=dict)
@@ -97,7 +113,14 @@ class CellRun:
         self._path: LabPath | None = None
         self._scene: Scene | None = None
         self._kube_proxy: KubeProxy | None = None
-        self._token = ""
+        self._service = lab.services[plan.protocol]
+        self._tenant = Tenant(
+            cell=self._cell,
+            trigger=self._trigger,
+            scratch=self._scratch,
+            virtual=Server(virtual, VIRTUAL_PORT) if self.on_path else Server(API_ADDRESS, API_PORT),
+        )
+        self._variables: Mapping[str, str] = {}
         self._version = ""
         """Of the trigger, after the control touch."""
         self._tasks: list[asyncio.Task[Any]] = []
@@ -135,14 +158,15 @@ class CellRun:
                 cluster=self._lab.cluster,
                 shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
                 pids=self._client.pids,
-                own=self._group.own if self._group is not None else None,
+                own=Together(self._group, self._cell) if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
                 forgetful=self._lab.history.server if self._lab.history is not None else None,
             )
+        # Whatever its protocol: misses are written there.
         await self._lab.updater.create(self._trigger)
-        (self._scratch / "ca.pem").write_text(self._lab.api.ca_pem)
-        self._token = await self._lab.control_plane.admit(self._trigger.namespace)
-        (self._scratch / "kubeconfig").write_text(json.dumps(self._kubeconfig(self._token)))
+        self._variables = await self._service.admit(self._tenant)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.own.honours, self._trigger.namespace)
 
     def _make_path(self) -> None:
         balanced = self._plan.balancer is Balancer.LAB
@@ -166,12 +190,14 @@ class CellRun:
 
     async def _play(self) -> None:
         client, timing = self._client, self._plan.timing
+        # Who asks is told by the first answer, who watches when the watch has begun.
+        control = await self._touch(Touch.CONTROL) if timing.ask_after_seconds is not None else None
         async with self._lab.gate.start():
             await self._spawn()
             await self._first(START_SECONDS, client.watching.wait(), client.exited.wait())
         if not client.watching.is_set() or client.exited.is_set():
             return
-        settled = await self._control_touch()
+        settled = await self._control_touch(control)
         if settled is None:
             return
         fault_due = settled.l0 + timing.fault_after_seconds
@@ -191,7 +217,7 @@ class CellRun:
                 await self._path.look("touch")
             await self._look_at_sockets("touch")
             await _sleep_until(due)
-            await self._the_touch()
+            await self._the_touch(settled.l0)
             # Without them nothing new comes through, which no client could be blamed for; kube-proxy's rules stay.
             self._check_proxies()
 
@@ -211,9 +237,9 @@ class CellRun:
         await group.all_settled(self._cell, settled.l0)
         return settled
 
-    async def _control_touch(self) -> Settled | None:
+    async def _control_touch(self, touched: Touched | None = None) -> Settled | None:
         updater = self._lab.updater
-        touched = await updater.touch(self._trigger, Touch.CONTROL, [self._watcher])
+        touched = touched or await self._touch(Touch.CONTROL)
         if touched.error is not None:
             raise LabFailure(f"the control touch failed: {touched.error}")
         seen = updater.wait(self._watcher, touched, CONTROL_SECONDS)
@@ -228,6 +254,10 @@ class CellRun:
         settled = await self._settle(touched, seen_at)
         self._lab.emit(settled)
         return settled
+
+    async def _touch(self, role: Touch) -> Touched:
+        publish = partial(self._service.publish, self._tenant)
+        return await self._lab.updater.touch(self._trigger, role, [self._watcher], publish=publish)
 
     async def _settle(self, touched: Touched, seen_at: float) -> Settled:
         """Waits until the flow that carried the control touch is quiet; its last packet is L0."""
@@ -264,6 +294,8 @@ class CellRun:
     async def _fault(self, due: float) -> float | None:
         """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
         if self._scene is None:
+            if self._group is not None:
+                self._group.leave(self._cell)
             return None
         await _sleep_until(due)
         flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
@@ -296,7 +328,7 @@ class CellRun:
         due = l0 + timing.busy_interval_seconds
         while due < l0 + timing.touch_after_seconds - timing.busy_interval_seconds / 2 and self._client.alive:
             await _sleep_until(due)
-            touched = await self._lab.updater.touch(self._trigger, Touch.BUSY, [self._watcher])
+            touched = await self._touch(Touch.BUSY)
             self._tasks.append(asyncio.create_task(self._miss(touched)))
             due += timing.busy_interval_seconds
 
@@ -306,20 +338,32 @@ class CellRun:
             await updater.judge_misses(self._trigger, [self._watcher], touched)
         updater.forget(touched, [self._watcher])
 
-    async def _the_touch(self) -> None:
+    async def _asked(self, due: float) -> float:
+        """When the client asked after the touch, or should have."""
+        client = self._client
+        await self._first(due + CONTROL_SECONDS - time.monotonic(), client.asked.wait(), client.exited.wait())
+        return time.monotonic() if client.asked.is_set() else due
+
+    async def _the_touch(self, l0: float) -> None:
         updater = self._lab.updater
         if self._path is not None:
             probed: list[ProbedTo] = ["virtual"]
             probed += ["server"] if self._group is not None else []
             probed += ["history"] if "history-gone" in (*self._plan.proof.before, *self._plan.proof.after) else []
             self._tasks += [asyncio.create_task(self._probe(to)) for to in probed]
-        touched = await updater.touch(self._trigger, Touch.TOUCH, [self._watcher])
+        self._client.asked.clear()
+        touched = await self._touch(Touch.TOUCH)
         if touched.error is None:
-            misses = asyncio.create_task(updater.judge_misses(self._trigger, [self._watcher], touched))
-            self._tasks.append(misses)
-            left = max(0.0, touched.sent + self._plan.timing.window_seconds - time.monotonic())
+            timing = self._plan.timing
+            since = (
+                touched.sent if timing.ask_after_seconds is None else await self._asked(l0 + timing.ask_after_seconds)
+            )
+            misses = updater.judge_misses(self._trigger, [self._watcher], touched, since=since)
+            missed = asyncio.create_task(misses)
+            self._tasks.append(missed)
+            left = max(0.0, since + timing.window_seconds - time.monotonic())
             await self._first(left, updater.wait(self._watcher, touched, left), self._client.exited.wait())
-            await misses
+            await missed
         await asyncio.gather(*self._tasks)
         updater.forget(touched, [self._watcher])
         await _sleep_until(touched.t + GRACE_SECONDS)
@@ -343,13 +387,9 @@ class CellRun:
 
     def _probed(self, to: ProbedTo, seconds: float) -> ProbeResult:
         assert self._path is not None
-        ca_pem, virtual = self._lab.api.ca_pem, self._network.virtual
         if to == "server":
             return probe.connect(self._path.server.address, self._path.server.port, seconds)
-        if to == "history":
-            trigger = (self._trigger.namespace, self._trigger.name)
-            return probe.resume(virtual, VIRTUAL_PORT, ca_pem, seconds, self._token, trigger, self._version)
-        return probe.answer(virtual, VIRTUAL_PORT, ca_pem, seconds)
+        return self._service.probe(self._tenant, to, seconds, since=self._version)
 
     async def _spawn(self) -> None:
         plan = self._plan
@@ -361,12 +401,13 @@ class CellRun:
             **{name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ},
             "HOME": str(self._scratch),
             "TMPDIR": str(self._scratch),
+            **self._variables,
             **contract.environment(
                 plan.effective,
                 plan.id.profile,
-                str(self._scratch / "kubeconfig"),
                 self._trigger.namespace,
                 self._trigger.name,
+                ask_after_seconds=plan.timing.ask_after_seconds,
             ),
         }
         namespace = self._network.client.path if self.on_path else None
@@ -378,8 +419,14 @@ class CellRun:
             return
         seen = await asyncio.to_thread(self._client.sockets)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
-        served = await asyncio.to_thread(sockets.of_peer, self._lab.cluster, self._network.client_address)
+        served = await asyncio.to_thread(self._served)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
+
+    def _served(self) -> tuple[Socket, ...]:
+        """The client's connections as the API servers' side has them: of the scenario's own, and of the shared one."""
+        own = (self._group.own.namespace,) if self._group is not None else ()
+        client = self._network.client_address
+        return tuple(socket for space in (*own, self._lab.cluster) for socket in sockets.of_peer(space, client))
 
     async def _clean_up(self) -> None:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""
@@ -389,38 +436,17 @@ class CellRun:
             await self._client.note_memory()
             if self._path is not None:
                 await self._look_at_sockets("close")
-        # First of all: a client that a fault has stopped could not end.
-        if self._scene is not None:
-            with suppress(LabFailure):
-                await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
         await self._client.stop()
         if self._kube_proxy is not None:
             await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
+            # Before the fault is undone: what passes then is no evidence.
             self._path.close()
+            if self._scene is not None:
+                with suppress(LabFailure):
+                    await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
             await asyncio.to_thread(network.remove_cell, self._network)
-
-    def _kubeconfig(self, token: str) -> dict[str, Any]:
-        """As JSON, which every YAML reader reads too."""
-        host, port = (self._network.virtual, VIRTUAL_PORT) if self.on_path else (API_ADDRESS, API_PORT)
-        # By file: given as data, libraries write it to temporary files of their own and leave them behind.
-        authority = str(self._scratch / "ca.pem")
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "lab",
-            "contexts": [
-                {"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": self._trigger.namespace}}
-            ],
-            "clusters": [
-                {
-                    "name": "lab",
-                    "cluster": {"server": f"https://{host}:{port}", "certificate-authority": authority},
-                }
-            ],
-            "users": [{"name": "lab", "user": {"token": token}}],
-        }
 
     @staticmethod
     async def _first(seconds: float, *waits: Any) -> None:
@@ -443,4 +469,6 @@ def _way(lab: Lab, plan: CellPlan, group: Group | None) -> tuple[str, Server | N
     if group is not None:
         virtual = VIRTUAL_ADDRESS if plan.balancer is Balancer.LAB else own_virtual(group.number)
         return virtual, group.own.server
-    return VIRTUAL_ADDRESS, lab.proxies.server(plan) if plan.proxy and lab.proxies is not None else None
+    if plan.proxy and lab.proxies is not None:
+        return VIRTUAL_ADDRESS, lab.proxies.server(plan)
+    return VIRTUAL_ADDRESS, lab.services[plan.protocol].server

@@ -110,6 +110,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             else "needs the real control plane: the embedded one has no second API server to take over",
             missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
+            blocking_faults=catalog.blocking_faults,
             scale=options.scale,
             repeat=options.repeat,
         )

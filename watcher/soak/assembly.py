@@ -70,9 +70,8 @@ def starts_of(settings: SoakSettings, access: Access, catalog: Catalog, namespac
         places = {"environment": str(environments.environment_for(found.folder, found.build)), "folder": found.folder}
         folder = settings.spool_folder() / "programs" / f"{stack_name}--{profile_name}"
         variables = contract.environment(
-            plan.effective(profile.settings, settings.scale), profile_name, "", namespace, settings.trigger
+            plan.effective(profile.settings, settings.scale), profile_name, namespace, settings.trigger
         )
-        del variables["KUBECONFIG"]
         starts[Watcher(f"{stack_name}/{profile_name}", stack_name, profile_name)] = Start(
             arguments=tuple(argument.format(**places) for argument in found.stack.command),
             environment={

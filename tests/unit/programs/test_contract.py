@@ -144,7 +144,7 @@ def _read_or_refused(printed: bytes) -> None:
 
 
 def told(settings: Settings, profile: str = "p") -> dict[str, str]:
-    return environment(settings, profile, "/k", "ns", "trigger")
+    return environment(settings, profile, "ns", "trigger")
 
 
 def test_what_every_program_is_told() -> None:

@@ -1,0 +1,69 @@
+"""A ConfigMap of the API server is updated; clients watch it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from watcher.lab.addresses import Server
+from watcher.programs import probe
+from watcher.programs.probe import ProbeResult
+from watcher.protocols import Stage, Tenant
+from watcher.records import ProbedTo
+from watcher.updater import Published
+
+
+class WatchService:
+    """The stage's API server."""
+
+    server: Server | None = None
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._tokens: dict[str, str] = {}
+
+    async def admit(self, tenant: Tenant) -> Mapping[str, str]:
+        # By file: given as data, libraries write it to temporary files of their own and leave them behind.
+        authority = tenant.scratch / "ca.pem"
+        authority.write_text(self.stage.api.ca_pem)
+        token = await self.stage.control_plane.admit(tenant.trigger.namespace)
+        self._tokens[tenant.cell] = token
+        file = tenant.scratch / "kubeconfig"
+        file.write_text(json.dumps(_kubeconfig(tenant, str(authority), token)))
+        return {"KUBECONFIG": str(file)}
+
+    async def publish(self, tenant: Tenant, nonce: str) -> Published:
+        return await self.stage.updater.patch(tenant.trigger, nonce)
+
+    def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:
+        at, ca_pem = tenant.virtual, self.stage.api.ca_pem
+        if to == "history":
+            trigger = (tenant.trigger.namespace, tenant.trigger.name)
+            return probe.resume(at.address, at.port, ca_pem, seconds, self._tokens[tenant.cell], trigger, since)
+        return probe.answer(at.address, at.port, ca_pem, seconds)
+
+
+@asynccontextmanager
+async def start(stage: Stage) -> AsyncIterator[WatchService]:
+    yield WatchService(stage)
+
+
+def missing() -> str | None:
+    return None
+
+
+def _kubeconfig(tenant: Tenant, authority: str, token: str) -> dict[str, Any]:
+    """As JSON, which every YAML reader reads too."""
+    server = f"https://{tenant.virtual.address}:{tenant.virtual.port}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "lab",
+        "contexts": [
+            {"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": tenant.trigger.namespace}}
+        ],
+        "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": authority}}],
+        "users": [{"name": "lab", "user": {"token": token}}],
+    }
