@@ -310,9 +310,9 @@ class CellRun:
         assert self._path is not None
         assert self._scene is not None
         await _sleep_until(applied + seconds / 2)
+        self._tasks.append(asyncio.create_task(self._probe("virtual", most_seconds=seconds / 3)))
         await self._client.look("fault")
         await self._path.look("fault")
-        self._tasks.append(asyncio.create_task(self._probe("virtual", most_seconds=seconds / 3)))
         await _sleep_until(applied + seconds)
         await self._client.look("healed")
         await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
