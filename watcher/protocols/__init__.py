@@ -18,6 +18,8 @@ from watcher.errors import UnknownName
 from watcher.lab.addresses import Server
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
+from watcher.model import Path as ScenarioPath
+from watcher.model import Scenario, Stack
 from watcher.programs.probe import ProbeResult
 from watcher.records import ProbedTo
 from watcher.updater import Published, Trigger, Updater
@@ -36,6 +38,8 @@ class Stage:
     api: ApiServer
     control_plane: ControlPlane
     updater: Updater
+    variant: str = ""
+    """The stack's ``variant``."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Tenant:
     """The cell's own folder on tmpfs."""
     virtual: Server
     """What the client connects to."""
+    client_address: str
+    """Where it connects from: nothing on its way replaces that."""
 
 
 class Service(Protocol):
@@ -77,10 +83,18 @@ class Module(Protocol):
     def missing(self) -> str | None:
         """Why this machine cannot have it; None where it can."""
 
+    def unfit(self, stack: Stack, scenario: Scenario, path: ScenarioPath, scale: float) -> str | None:
+        """Why a cell of this stack cannot be decided in this scenario; None where it can.
+
+        Raises UsageError where the stack names a variant that there is not.
+        """
+
 
 def names() -> list[str]:
     """Every protocol there is, by its name in a manifest."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not (module.ispkg or module.name.startswith("_"))
+    )
 
 
 def load(name: str) -> Module:

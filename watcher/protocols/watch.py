@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from watcher.errors import UsageError
 from watcher.lab.addresses import Server
+from watcher.model import Path, Scenario, Stack
 from watcher.programs import probe
 from watcher.programs.probe import ProbeResult
 from watcher.protocols import Stage, Tenant
@@ -53,6 +55,12 @@ async def start(stage: Stage) -> AsyncIterator[WatchService]:
 
 
 def missing() -> str | None:
+    return None
+
+
+def unfit(stack: Stack, scenario: Scenario, path: Path, scale: float) -> str | None:  # noqa: ARG001 - it fits them all
+    if stack.variant is not None:
+        raise UsageError(f"stack {stack.name}: protocol {stack.protocol} has no variants", advice="leave `variant` out")
     return None
 
 

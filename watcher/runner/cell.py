@@ -75,7 +75,7 @@ class Lab:
     proxies: Proxies | None = None
     """Where a path of this stage has one."""
     services: Mapping[str, Service] = field(default_factory=dict)
-    """By protocol."""
+    """By ``CellPlan.service``."""
     groups: dict[str, Group] = field(default_factory=dict)
     """Of the wave that runs."""
 
@@ -98,12 +98,13 @@ class CellRun:
         self._path: LabPath | None = None
         self._scene: Scene | None = None
         self._kube_proxy: KubeProxy | None = None
-        self._service = lab.services[plan.protocol]
+        self._service = lab.services[plan.service]
         self._tenant = Tenant(
             cell=self._cell,
             trigger=self._trigger,
             scratch=self._scratch,
             virtual=Server(virtual, VIRTUAL_PORT) if self.on_path else Server(API_ADDRESS, API_PORT),
+            client_address=self._network.client_address,
         )
         self._variables: Mapping[str, str] = {}
         self._version = ""
@@ -412,4 +413,4 @@ def _way(lab: Lab, plan: CellPlan, group: Group | None) -> tuple[str, Server | N
         return virtual, group.own.server
     if plan.proxy and lab.proxies is not None:
         return VIRTUAL_ADDRESS, lab.proxies.server(plan)
-    return VIRTUAL_ADDRESS, lab.services[plan.protocol].server
+    return VIRTUAL_ADDRESS, lab.services[plan.service].server

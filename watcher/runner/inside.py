@@ -117,11 +117,13 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
 
 @asynccontextmanager
 async def _services(stage: protocols.Stage, cells: Sequence[CellPlan]) -> AsyncIterator[dict[str, protocols.Service]]:
-    """The server of each protocol that a cell of the order speaks."""
+    """Each server that a cell of the order speaks to."""
     async with AsyncExitStack() as running:
         yield {
-            name: await running.enter_async_context(protocols.load(name).start(stage))
-            for name in sorted({cell.protocol for cell in cells})
+            cell.service: await running.enter_async_context(
+                protocols.load(cell.protocol).start(replace(stage, variant=cell.variant or ""))
+            )
+            for cell in {cell.service: cell for cell in cells}.values()
         }
 
 

@@ -1,0 +1,34 @@
+"""Clients send a line every 5 s over one connection, and each answer carries the current nonce."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from watcher.lab.addresses import API_ADDRESS
+from watcher.lab.served import Served
+from watcher.model import Path, Scenario, Stack
+from watcher.protocols import Stage
+from watcher.protocols._lines import LineService, too_fast, unfit_here
+from watcher.servers.echo import PORT
+
+INTERVAL_SECONDS = 5.0
+VARIANTS = ("",)
+
+
+@asynccontextmanager
+async def start(stage: Stage) -> AsyncIterator[LineService]:
+    arguments = ("echo", "--address", API_ADDRESS, "--port", str(PORT))
+    async with Served.start(
+        "echo", arguments, namespace=stage.cluster, folder=stage.folder, scratch=stage.scratch
+    ) as served:
+        interval = f"{INTERVAL_SECONDS / stage.scale:g}"
+        yield LineService(served, PORT, says=b"probe\n", more={"WATCHER_INTERVAL_SECONDS": interval})
+
+
+def missing() -> str | None:
+    return None
+
+
+def unfit(stack: Stack, scenario: Scenario, path: Path, scale: float) -> str | None:
+    return unfit_here(stack, VARIANTS, scenario, path) or too_fast(INTERVAL_SECONDS, scale)
