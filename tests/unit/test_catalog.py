@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from watcher import catalog, faults
-from watcher.catalog import Catalog, read_faults, read_file, select
+from watcher.catalog import Catalog, FoundFault, read_faults, read_file, select
 from watcher.errors import FileError, UnknownName, UsageError
 from watcher.model import Profile, Scenario
 
@@ -87,19 +87,25 @@ def test_the_profiles_are_the_documented_ones() -> None:
 
 
 def test_the_paths_have_their_documented_timeouts() -> None:
-    """The lab's load balancer forgets at another time than the cloud's."""
-    known = {name: (path.idle_timeout_seconds, str(path.ending)) for name, path in Catalog.load().paths.items()}
-    assert known == {
+    """The lab's load balancer forgets at another time, or in another way, than the cloud's."""
+    documented = {
         "direct": (None, "never"),
         "kube-proxy-iptables": (None, "never"),
         "kube-proxy-nftables": (None, "never"),
         "azure-slb": (240, "reset-both"),
+        "azure-slb-observed": (240, "reset-both"),
         "azure-slb-reset-lost": (240, "reset-server"),
         "azure-slb-silent": (240, "silent"),
         "azure-private-link": (300, "silent"),
         "aws-nlb": (350, "reset-on-next-packet"),
-        "gcp-vpc": (600, "silent"),
+        "aws-nat-gateway": (350, "reset-client-on-next-packet"),
+        "gcp-vpc": (600, "blocked-until-outbound"),
+        "ipvs": (900, "reset-client-on-next-packet"),
     }
+    paths = Catalog.load().paths
+    assert {name: (paths[name].idle_timeout_seconds, str(paths[name].ending)) for name in documented} == documented
+    observed = paths["azure-slb-observed"]
+    assert (observed.idle_timeout_seconds or 0) + observed.end_delay_seconds == 262.6, "as the captures show"
 
 
 def test_every_file_explains_itself() -> None:
@@ -342,10 +348,31 @@ def test_a_fault_without_an_explanation_or_with_broken_source_is_an_error(tmp_pa
     """A fault that cannot be loaded is only found in the middle of a run."""
     (tmp_path / "__init__.py").write_text("not python at all (")
     (tmp_path / "two_words.py").write_text('"""What goes wrong.\n\nMore."""\n')
-    assert read_faults(tmp_path) == {"two-words": "What goes wrong."}
+    assert read_faults(tmp_path) == {"two-words": FoundFault("What goes wrong.", blocks_connections=False)}
     (tmp_path / "mute.py").write_text("x = 1\n")
     with pytest.raises(FileError, match=r"mute\.py: has no docstring"):
         read_faults(tmp_path)
     (tmp_path / "mute.py").write_text('"""Fine."""\ndef (')
     with pytest.raises(FileError, match="is not Python"):
         read_faults(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "blocks"),
+    [
+        ("BLOCKS_CONNECTIONS = True", True),
+        ("BLOCKS_CONNECTIONS: bool = True", True),
+        ("BLOCKS_CONNECTIONS = False", False),
+        ("def apply():\n    BLOCKS_CONNECTIONS = True", False),
+        ("BLOCKS_CONNECTIONS = 1 == 1", None),
+        ("BLOCKS_CONNECTIONS = 'yes'", None),
+    ],
+)
+def test_what_a_fault_says_of_connections_is_read_and_not_run(tmp_path: Path, line: str, blocks: bool | None) -> None:
+    """A fault of one's own that blocks connections is scaled all the same: its verdicts are those of no real time."""
+    (tmp_path / "mine.py").write_text(f'"""What goes wrong."""\nimport nowhere_at_all\n{line}\n')
+    if blocks is None:
+        with pytest.raises(FileError, match=r"mine\.py: BLOCKS_CONNECTIONS: must be True or False"):
+            read_faults(tmp_path)
+    else:
+        assert read_faults(tmp_path)["mine"].blocks_connections is blocks

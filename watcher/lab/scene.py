@@ -59,6 +59,8 @@ class Scene:
     """The client's processes that live."""
     own: OwnServer | None = None
     proxy: Proxy | None = None
+    forgetful: Server | None = None
+    """An API server that refuses whatever history there was before the client came to it."""
 
     def take_over(self) -> None:
         """New connections go to the shared API server from now on; those that exist stay where they are."""

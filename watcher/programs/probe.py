@@ -60,7 +60,7 @@ def resume(
 ) -> ProbeResult:
     """A watch of the trigger (namespace, name) from this resource version: ``ok`` where it goes on from there.
 
-    Where it does not, ``error`` says how that was told: ``410 as HTTP status`` or ``410 as ERROR event``, else what went
-    wrong. Blocks and raises as ``answer`` does.
+    Where it does not, ``error`` says how that was told: ``410 as HTTP status`` or ``410 as ERROR event``, else what
+    went wrong. Blocks and raises as ``answer`` does.
     """
     raise NotImplementedError

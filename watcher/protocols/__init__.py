@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from watcher.api import ApiServer
-from watcher.errors import UnknownName
+from watcher.errors import UnknownName, UsageError
 from watcher.lab.addresses import Server
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
+from watcher.lab.path import Emit
+from watcher.model import Backend, Balancer, Scenario, ServerKeepalive, Stack
 from watcher.model import Path as ScenarioPath
-from watcher.model import Scenario, Stack
 from watcher.programs.probe import ProbeResult
 from watcher.records import ProbedTo
 from watcher.updater import Published, Trigger, Updater
@@ -38,6 +39,7 @@ class Stage:
     api: ApiServer
     control_plane: ControlPlane
     updater: Updater
+    emit: Emit
     variant: str = ""
     """The stack's ``variant``."""
 
@@ -61,11 +63,11 @@ class Service(Protocol):
 
     server: Server | None
     """Where paths lead; None is the API server."""
-    pulls: bool
-    """Clients ask: the control touch comes before they start, and a delay begins when they ask."""
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
-        """Makes what the cell needs; returns the variables that its program finds it by. Raises LabFailure."""
+        """Makes what the cell needs, beside its namespace, which exists; returns the variables that its program finds it
+        by. Raises LabFailure.
+        """
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         """Gives the nonce to the server, over a connection that crosses no path. Never raises for the network."""
@@ -102,3 +104,32 @@ def load(name: str) -> Module:
     if name not in names():
         raise UnknownName("protocol", name, names())
     return cast(Module, importlib.import_module(f"{__name__}.{name}"))
+
+
+def check_variant(stack: Stack, variants: Collection[str] = ("",)) -> None:
+    """Raises UsageError where the stack names a variant of its protocol's server that there is not."""
+    if (stack.variant or "") not in variants:
+        known = ", ".join(variant or "none" for variant in variants)
+        raise UsageError(
+            f"stack {stack.name}: protocol {stack.protocol} has no variant {stack.variant!r}",
+            advice=f"`variant` in its manifest: {known}",
+        )
+
+
+def unfit_beside(scenario: Scenario, path: ScenarioPath, *, own: bool = False) -> str | None:
+    """Why a server beside the API server, without TCP keepalive, has no part in this scenario; None where it has.
+
+    ``own``: whether there can be one of a scenario's own.
+    """
+    if path.proxy:
+        return "the layer-4 proxy stands before the API server only"
+    if "history-gone" in (*scenario.proof.before, *scenario.proof.after):
+        return "its server keeps no history that could be lost"
+    if path.idle_timeout_seconds is not None:
+        keepalive = scenario.server_keepalive or path.server_keepalive
+        return None if keepalive is ServerKeepalive.OFF else "its server sends no TCP keepalive"
+    if scenario.backend is Backend.OWN:
+        return None if own else "its server has no second one that could take over"
+    if path.balancer is not Balancer.LAB:
+        return "kube-proxy leads to the API server only, where the scenario has no backend of its own"
+    return None

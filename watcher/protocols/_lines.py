@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
-from watcher.errors import UsageError
 from watcher.lab.addresses import API_ADDRESS, Server
 from watcher.lab.served import Served
-from watcher.model import Backend, Balancer, Path, Scenario, ServerKeepalive, Stack
 from watcher.plan import SETTLE_SECONDS
 from watcher.programs.probe import ProbeResult
 from watcher.protocols import Tenant
@@ -60,32 +58,6 @@ class LineService:
             except OSError as error:
                 return ProbeResult(False, time.monotonic() - began, own, f"{type(error).__name__}: {error}")
         return ProbeResult(bool(said), time.monotonic() - began, own, None if said else "it was closed without a word")
-
-
-def unfit_here(
-    stack: Stack, variants: Collection[str], scenario: Scenario, path: Path, *, own: bool = False
-) -> str | None:
-    """Why a server of ours has no part in this scenario. Raises UsageError where it has no such variant.
-
-    ``own``: whether a scenario can have one of its own.
-    """
-    if (stack.variant or "") not in variants:
-        raise UsageError(
-            f"stack {stack.name}: protocol {stack.protocol} has no variant {stack.variant!r}",
-            advice=f"there are: {', '.join(map(repr, variants))}",
-        )
-    if path.proxy:
-        return "the layer-4 proxy stands before the API server only"
-    if "history-gone" in (*scenario.proof.before, *scenario.proof.after):
-        return "its server keeps no history that could be lost"
-    if path.idle_timeout_seconds is not None:
-        keepalive = scenario.server_keepalive or path.server_keepalive
-        return None if keepalive is ServerKeepalive.OFF else "its server sends no TCP keepalive"
-    if scenario.backend is Backend.OWN:
-        return None if own else "its server has no second one that could take over"
-    if path.balancer is not Balancer.LAB:
-        return "kube-proxy leads to the API server only, where a scenario has no backend of its own"
-    return None
 
 
 def too_fast(period_seconds: float, scale: float) -> str | None:

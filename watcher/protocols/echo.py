@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from watcher.lab.addresses import API_ADDRESS
 from watcher.lab.served import Served
 from watcher.model import Path, Scenario, Stack
-from watcher.protocols import Stage
-from watcher.protocols._lines import LineService, too_fast, unfit_here
+from watcher.protocols import Stage, check_variant, unfit_beside
+from watcher.protocols._lines import LineService, too_fast
 from watcher.servers.echo import PORT
 
 INTERVAL_SECONDS = 5.0
-VARIANTS = ("",)
 
 
 @asynccontextmanager
@@ -31,4 +30,5 @@ def missing() -> str | None:
 
 
 def unfit(stack: Stack, scenario: Scenario, path: Path, scale: float) -> str | None:
-    return unfit_here(stack, VARIANTS, scenario, path) or too_fast(INTERVAL_SECONDS, scale)
+    check_variant(stack)
+    return unfit_beside(scenario, path) or too_fast(INTERVAL_SECONDS, scale)

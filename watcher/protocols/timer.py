@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from watcher.lab.addresses import API_ADDRESS
 from watcher.lab.served import Served
 from watcher.model import Path, Scenario, Stack
-from watcher.protocols import Stage
-from watcher.protocols._lines import LineService, too_fast, unfit_here
+from watcher.protocols import Stage, check_variant, unfit_beside
+from watcher.protocols._lines import LineService, too_fast
 
 PERIODS_SECONDS = {"5s": (8005, 5.0), "600s": (8600, 600.0)}
 """Port and period by variant, as the server has them by itself."""
@@ -31,6 +31,6 @@ def missing() -> str | None:
 
 
 def unfit(stack: Stack, scenario: Scenario, path: Path, scale: float) -> str | None:
-    return unfit_here(stack, PERIODS_SECONDS, scenario, path) or too_fast(
-        PERIODS_SECONDS[stack.variant or ""][1], scale
-    )
+    check_variant(stack, PERIODS_SECONDS)
+    _, period_seconds = PERIODS_SECONDS[stack.variant or ""]
+    return unfit_beside(scenario, path) or too_fast(period_seconds, scale)

@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from pathlib import Path
 
-from watcher import plan, protocols
+from watcher import faults, plan, protocols
 from watcher.errors import LabFailure, WatcherError
 from watcher.lab import network, sandbox, sysctls
 from watcher.lab.addresses import cell_number
@@ -26,6 +26,7 @@ from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
 from watcher.lab.control_plane.own import OwnApiServer
 from watcher.lab.control_plane.running import ControlPlane
+from watcher.lab.history import HistoryProxy
 from watcher.lab.namespace import Namespace
 from watcher.lab.proxies import Proxies
 from watcher.model import Balancer, CellPlan
@@ -96,12 +97,19 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
         )
         number = 0
         surroundings = protocols.Stage(
-            cluster, folder, sandbox.SCRATCH, order.scale, api=api, control_plane=control_plane, updater=updater
+            cluster,
+            folder,
+            sandbox.SCRATCH,
+            order.scale,
+            api=api,
+            control_plane=control_plane,
+            updater=updater,
+            emit=emit,
         )
         try:
             async with (
                 _services(surroundings, order.cells) as services,
-                Proxies.start(cluster, folder, order.cells) as proxies,
+                _stand_ins(control_plane, cluster, folder, order.cells) as (proxies, history),
             ):
                 for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
                     numbered = dict(enumerate(wave, start=number + 1))
@@ -109,7 +117,9 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
                     cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
                     async with _groups(control_plane, cluster, folder, wave) as groups:
                         await _wave(
-                            replace(lab, proxies=proxies, services=services, groups=groups), numbered, control_plane
+                            replace(lab, proxies=proxies, history=history, services=services, groups=groups),
+                            numbered,
+                            control_plane,
                         )
         finally:
             updater.close()
@@ -125,6 +135,19 @@ async def _services(stage: protocols.Stage, cells: Sequence[CellPlan]) -> AsyncI
             )
             for cell in {cell.service: cell for cell in cells}.values()
         }
+
+
+@asynccontextmanager
+async def _stand_ins(
+    control_plane: ControlPlane, cluster: Namespace, folder: Path, cells: Sequence[CellPlan]
+) -> AsyncIterator[tuple[Proxies | None, HistoryProxy | None]]:
+    """What paths lead to besides API servers, for the whole stage: each where a cell's path or fault needs it."""
+    async with AsyncExitStack() as running:
+        proxies = await running.enter_async_context(Proxies.start(cluster, folder, cells))
+        history = None
+        if any(faults.FORGETFUL in faults.load(cell.fault).NEEDS for cell in cells):
+            history = await running.enter_async_context(HistoryProxy.start(cluster, folder, control_plane))
+        yield proxies, history
 
 
 @asynccontextmanager

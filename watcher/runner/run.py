@@ -22,7 +22,7 @@ from watcher.judge import proofs
 from watcher.judge.fold import Judge
 from watcher.judge.results import results_of
 from watcher.lab import sandbox
-from watcher.lab.control_plane import binaries, kube_proxy
+from watcher.lab.control_plane import binaries, haproxy, kube_proxy
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.model import CellPlan, Results, ScenarioResult, StackResult, Verdict
 from watcher.programs import environments
@@ -111,7 +111,9 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             unfit=lambda stack, scenario, path: protocols.load(stack.protocol).unfit(
                 stack, scenario, path, options.scale
             ),
+            missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
+            blocking_faults=catalog.blocking_faults,
             scale=options.scale,
             repeat=options.repeat,
         )

@@ -16,7 +16,7 @@ from watcher.lab.namespace import Namespace
 
 STOP_SECONDS = 2.0
 """How long a component may take to end tidily. With the lab ends all that it knows, so nothing is worth more."""
-_ENVIRONMENT = ("PATH", "TMPDIR")
+_ENVIRONMENT = ("PATH", "TMPDIR", "PYTHONPATH")
 """All that a component gets of ours: a proxy or a Go setting of the user's must not reach it."""
 _TOLD_LINES = 3
 _TOLD_CHARACTERS = 400

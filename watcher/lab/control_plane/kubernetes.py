@@ -43,6 +43,8 @@ class KubernetesControlPlane:
         self.access = access
         self.version = ""
         """What the API server calls itself."""
+        self.serving = (Path(), Path())
+        """PEM files of the API servers' certificate chain and its key, once they have been started."""
         self.etcd_socket: Path | None = None
         """Where etcd answers, once it has been started."""
         self._servers = servers
@@ -83,6 +85,7 @@ class KubernetesControlPlane:
                     files = apiserver.Files.write(
                         private, authority, [API_ADDRESS, *(place.address for place in places)], access.token
                     )
+                    running.serving = (files.certificate, files.key)
                     await running._unless_ended(running._etcd_listens(private))
                     await running._start_servers(binaries.kube_apiserver, places, files, logs, scale)
                     await running._start_proxy(proxy, cluster, places, private, logs)
