@@ -90,6 +90,7 @@ def test_the_paths_have_their_documented_timeouts() -> None:
     """The lab's load balancer forgets at another time, or in another way, than the cloud's."""
     documented = {
         "direct": (None, "never"),
+        "direct-server-180s": (None, "never"),
         "kube-proxy-iptables": (None, "never"),
         "kube-proxy-nftables": (None, "never"),
         "azure-slb": (240, "reset-both"),

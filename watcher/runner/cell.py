@@ -40,10 +40,22 @@ from watcher.programs import contract, probe
 from watcher.programs.probe import ProbeResult
 from watcher.programs.process import Command
 from watcher.protocols import Service, Tenant
-from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, ProbedTo, Settled, Sockets, Touched
+from watcher.records import (
+    Began,
+    Closed,
+    Fault,
+    LabError,
+    Moment,
+    Probed,
+    ProbedTo,
+    Settled,
+    Socket,
+    Sockets,
+    Touched,
+)
 from watcher.runner.client import Client
 from watcher.runner.gate import Gate
-from watcher.runner.group import Group
+from watcher.runner.group import Group, Together
 from watcher.runner.order import Launch, folder_of
 from watcher.updater import ApiServer, Trigger, Updater, Watcher
 
@@ -147,13 +159,15 @@ class CellRun:
                 cluster=self._lab.cluster,
                 shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
                 pids=self._client.pids,
-                own=self._group.own if self._group is not None else None,
+                own=Together(self._group, self._cell) if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
                 forgetful=self._lab.history.server if self._lab.history is not None else None,
             )
         # Whatever its protocol: misses are written there.
         await self._lab.updater.create(self._trigger)
         self._variables = await self._service.admit(self._tenant)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.own.honours, self._trigger.namespace)
 
     def _make_path(self) -> None:
         balanced = self._plan.balancer is Balancer.LAB
@@ -281,6 +295,8 @@ class CellRun:
     async def _fault(self, due: float) -> float | None:
         """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
         if self._scene is None:
+            if self._group is not None:
+                self._group.leave(self._cell)
             return None
         await _sleep_until(due)
         flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
@@ -404,8 +420,14 @@ class CellRun:
             return
         seen = await asyncio.to_thread(self._client.sockets)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
-        served = await asyncio.to_thread(sockets.of_peer, self._lab.cluster, self._network.client_address)
+        served = await asyncio.to_thread(self._served)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
+
+    def _served(self) -> tuple[Socket, ...]:
+        """The client's connections as the API servers' side has them: of the scenario's own, and of the shared one."""
+        own = (self._group.own.namespace,) if self._group is not None else ()
+        client = self._network.client_address
+        return tuple(socket for space in (*own, self._lab.cluster) for socket in sockets.of_peer(space, client))
 
     async def _clean_up(self) -> None:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,9 @@ from watcher.runner.gate import Gate
 from watcher.runner.group import Group
 from watcher.runner.order import Order
 from watcher.updater import ApiServer, Updater
+
+MOST_THREADS = 256
+"""More than the cells of any wave that a machine has the memory for; made as they are needed."""
 
 
 class Outlet:
@@ -66,6 +70,8 @@ class Outlet:
 async def stage(order: Order, emit: Outlet, began: float) -> None:
     """Runs all cells of the order. Raises WatcherError when the lab cannot be made."""
     folder = Path(order.folder)
+    # A fault may hold its cell's thread for seconds; the other cells' faults and looks must not wait behind it.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="stage"))
     cells_by_number: dict[int, str] = {}
 
     def unserved(what: Unservable) -> None:
@@ -115,7 +121,7 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
                     numbered = dict(enumerate(wave, start=number + 1))
                     number += len(wave)
                     cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
-                    async with _groups(control_plane, cluster, folder, wave) as groups:
+                    async with _groups(control_plane, cluster, wave) as groups:
                         await _wave(
                             replace(lab, proxies=proxies, history=history, services=services, groups=groups),
                             numbered,
@@ -152,7 +158,7 @@ async def _stand_ins(
 
 @asynccontextmanager
 async def _groups(
-    control_plane: ControlPlane, cluster: Namespace, folder: Path, wave: Sequence[CellPlan]
+    control_plane: ControlPlane, cluster: Namespace, wave: Sequence[CellPlan]
 ) -> AsyncIterator[dict[str, Group]]:
     """An API server of its own for each group of the wave, all started at once."""
     members: dict[str, list[CellPlan]] = {}
@@ -167,9 +173,7 @@ async def _groups(
     async with AsyncExitStack() as running:
         starting = [
             running.enter_async_context(
-                OwnApiServer.start(
-                    control_plane, cluster, folder, number, service=cells[0].balancer is not Balancer.LAB
-                )
+                OwnApiServer.start(control_plane, cluster, number, service=cells[0].balancer is not Balancer.LAB)
             )
             for number, cells in enumerate(members.values(), 1)
         ]
