@@ -19,6 +19,7 @@ from watcher.lab.addresses import Server
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit
+from watcher.lab.scene import OwnServer
 from watcher.model import Backend, Balancer, Scenario, ServerKeepalive, Stack
 from watcher.model import Path as ScenarioPath
 from watcher.programs.probe import ProbeResult
@@ -56,6 +57,8 @@ class Tenant:
     """What the client connects to."""
     client_address: str
     """Where it connects from: nothing on its way replaces that."""
+    own: OwnServer | None = None
+    """What it is connected to at first, where that is not the stage's server."""
 
 
 class Service(Protocol):
@@ -71,6 +74,12 @@ class Service(Protocol):
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         """Gives the nonce to the server, over a connection that crosses no path. Never raises for the network."""
+
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+        """One more server, of a scenario's own, which ``server`` takes over from; ready when entered, gone when left.
+
+        ``service``: kube-proxies lead to it by a Service of its own. Raises LabFailure.
+        """
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:
         """A fresh connection, in the namespace of its thread; blocks. ``since``: the version of the control touch."""

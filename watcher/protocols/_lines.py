@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
+from watcher.errors import LabFailure
 from watcher.lab.addresses import API_ADDRESS, Server
+from watcher.lab.own_served import OwnServed
+from watcher.lab.scene import OwnServer
 from watcher.lab.served import Served
 from watcher.plan import SETTLE_SECONDS
 from watcher.programs.probe import ProbeResult
@@ -24,10 +28,23 @@ class LineService:
 
     pulls = False
 
-    def __init__(self, served: Served, port: int, *, says: bytes = b"", more: Mapping[str, str] | None = None) -> None:
-        """``says``: what a probe sends to get an answer. ``more``: variables beside the address."""
-        self.server: Server | None = Server(API_ADDRESS, port)
+    def __init__(
+        self,
+        served: Served,
+        port: int,
+        *,
+        says: bytes = b"",
+        more: Mapping[str, str] | None = None,
+        own: Callable[[int, Server, bool], AbstractAsyncContextManager[OwnServer]] | None = None,
+    ) -> None:
+        """``says``: what a probe sends to get an answer. ``more``: variables beside the address.
+
+        ``own`` starts one of a scenario's own: its number, the shared one, and whether it needs a Service.
+        """
+        self._shared = Server(API_ADDRESS, port)
+        self.server: Server | None = self._shared
         self._served = served
+        self._own = own
         self._says = says
         self._more = dict(more or {})
 
@@ -35,12 +52,20 @@ class LineService:
         return {"WATCHER_ADDRESS": f"{tenant.virtual.address}:{tenant.virtual.port}", **self._more}
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
+        """To the scenario's own server, too, while it lives: a client may be connected to either."""
         sent = time.monotonic()
         try:
+            if isinstance(tenant.own, OwnServed) and tenant.own.served.running:
+                await tenant.own.served.give(tenant.client_address, nonce)
             number = await self._served.give(tenant.client_address, nonce)
         except (OSError, json.JSONDecodeError) as error:
             return Published(sent=sent, error=f"{type(error).__name__}: {error}")
         return Published(sent=sent, answered=time.monotonic(), status=200, resource_version=str(number))
+
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+        if self._own is None:
+            raise LabFailure(f"{self._served.name} has no second one that could take over")
+        return self._own(number, self._shared, service)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - there is no history
         """Whether a line comes back."""

@@ -120,6 +120,7 @@ class CellRun:
             scratch=self._scratch,
             virtual=Server(virtual, VIRTUAL_PORT) if self.on_path else Server(API_ADDRESS, API_PORT),
             client_address=self._network.client_address,
+            own=self._group.own if self._group is not None else None,
         )
         self._variables: Mapping[str, str] = {}
         self._version = ""
@@ -157,7 +158,7 @@ class CellRun:
             self._scene = Scene(
                 path=self._path,
                 cluster=self._lab.cluster,
-                shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
+                shared=self._service.server or Server(API_ADDRESS, API_KEEPALIVE_PORT),
                 pids=self._client.pids,
                 own=Together(self._group, self._cell) if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
