@@ -41,6 +41,7 @@ _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "end": ("fault_seconds: how long it lasts", lambda scenario, _: scenario.fault_seconds is not None),
     "lab-balancer": ("a path whose balancer is the lab's own", lambda _, path: path.balancer is Balancer.LAB),
     "proxy": ("a path with proxy = true", lambda _, path: path.proxy),
+    FORGETFUL: ("a server that refuses history, which every stage has", lambda _, __: True),
     "own-backend": ('backend = "own"', lambda scenario, _: scenario.backend is Backend.OWN),
 }
 

@@ -57,6 +57,12 @@ class Case:
         return self._needed(self.facts.touch(Touch.TOUCH), "the touch")
 
     @cached_property
+    def touches(self) -> tuple[Touched, ...]:
+        """The busy ones in order of their sending, and then the touch."""
+        busy = [touched for touched in self.facts.touches if touched.role is Touch.BUSY]
+        return (*sorted(busy, key=lambda touched: touched.sent), self.touch)
+
+    @cached_property
     def settled(self) -> Settled:
         if self.facts.settled is None:
             raise Incomplete("the end of the control touch (L0) was not recorded")
@@ -232,6 +238,29 @@ class Case:
             for packet in flow.packets
             if packet.direction == direction and packet.sender == "path" and "R" in packet.flags and packet.t <= until
         ]
+
+    @property
+    def asks(self) -> bool:
+        """The client asks now and then, instead of being told."""
+        return self.plan.timing.ask_after_seconds is not None
+
+    def delayed_since(self, touched: Touched) -> float:
+        """From when on the client is late: it could know of the touch, and had asked where that is its way."""
+        if not self.asks:
+            return touched.sent
+        return min((t for t in self.facts.asked if t >= touched.sent), default=touched.sent)
+
+    @cached_property
+    def window_opens(self) -> float:
+        """As ``delayed_since``; of a client that never asked again, when it should have."""
+        asked = self.delayed_since(self.touch)
+        after = self.plan.timing.ask_after_seconds
+        return asked if after is None or asked > self.touch.sent else max(asked, self.l0 + after)
+
+    def questions(self, flow: Flow) -> list[Seen]:
+        """The client's data on a flow from the touch on, where it asks."""
+        since = self.touch.sent - JITTER_SECONDS
+        return [p for p in flow.packets if self.asks and p.t >= since and p.direction == "to-server" and p.length > 1]
 
     def payload_to_client(self, flow: Flow) -> list[Seen]:
         """What the server sent on a flow from the touch on."""

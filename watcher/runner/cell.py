@@ -443,10 +443,11 @@ class CellRun:
             await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
+            # Before the fault is undone: what passes then is no evidence.
+            self._path.close()
             if self._scene is not None:
                 with suppress(LabFailure):
                     await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
-            self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
     @staticmethod

@@ -81,10 +81,16 @@ def no_reset_to_client(case: Case) -> Finding:
 
 @proof("event-not-forwarded", idle=True)
 def event_not_forwarded(case: Case) -> Finding:
-    """After: the server sent the event on the expired flow, and the path let nothing of it through."""
+    """After: the server sent the event on the expired flow (or the client, who asks, its question), and the path let
+    nothing of it through, unless it is one that opens again for who speaks.
+    """
     stopped = None
     for expired in case.expired:
-        of_flow = None
+        asked = case.questions(expired.flow)
+        reopened = case.plan.ending is Ending.BLOCKED_UNTIL_OUTBOUND
+        if asked and not reopened and any(packet.crossed for packet in asked):
+            return Finding(False, f"the client's question crossed on the expired port {expired.flow.port}")
+        of_flow = asked[0] if asked else None
         for packet in case.payload_to_client(expired.flow):
             if packet.at_client is not None and not _let_in_again(case, expired.flow, of_flow, packet):
                 return Finding(False, f"data on the expired port {expired.flow.port} reached the client")
@@ -92,12 +98,15 @@ def event_not_forwarded(case: Case) -> Finding:
         stopped = stopped or of_flow
     if stopped is None:
         return Finding(False, f"the server sent no event on {ports(e.flow for e in case.expired)}")
-    return Finding(True, f"the server's event {when(case, stopped.t)} was not forwarded")
+    who = "server's event" if stopped.direction == "to-client" else "client's question"
+    if stopped.crossed:
+        return Finding(True, f"the {who} {when(case, stopped.t)} opened the path again")
+    return Finding(True, f"the {who} {when(case, stopped.t)} was not forwarded")
 
 
 @proof("server-reset-on-next-packet", idle=True)
 def server_reset_on_next_packet(case: Case) -> Finding:
-    """After: the event drew the path's RST back to the server."""
+    """After: the event drew the path's RST back to the server; or the client's question one to the client."""
     sent = 0
     for expired in case.expired:
         events = [packet for packet in case.payload_to_client(expired.flow) if packet.stopped]
@@ -105,6 +114,11 @@ def server_reset_on_next_packet(case: Case) -> Finding:
         for reset in _resets(expired.flow, "to-server"):
             if reset.exact and any(0 <= reset.t - event.t <= ANSWER_SECONDS for event in events):
                 return Finding(True, f"the path answered the server's event with RST, {when(case, reset.t)}")
+        asked = [packet for packet in case.questions(expired.flow) if packet.stopped]
+        sent += len(asked)
+        for reset in _resets(expired.flow, "to-client"):
+            if any(0 <= reset.t - question.t <= ANSWER_SECONDS for question in asked):
+                return Finding(True, f"the path answered the client's question with RST, {when(case, reset.t)}")
     return Finding(False, f"{sent} events sent on expired flows, none answered by the path's RST")
 
 
@@ -134,6 +148,8 @@ def _let_in_again(case: Case, flow: Flow, event: Seen | None, packet: Seen) -> b
 
 def _reset(case: Case, direction: Direction) -> Finding:
     """Each expired flow needs its reset, unless the client had ended it by then: such a flow the path has let go."""
+    if not case.expired:
+        return Finding(False, f"no flow had expired ({longest_silence(case)})")
     told = 0
     for expired in case.expired:
         resets = [reset for reset in _resets(expired.flow, direction) if reset.t <= case.touch.sent]
