@@ -55,7 +55,7 @@ class Tenant:
     """The cell's own folder on tmpfs."""
     virtual: Server
     """What the client connects to."""
-    client_address: str
+    client_address: str = ""
     """Where it connects from: nothing on its way replaces that."""
     own: OwnServer | None = None
     """What it is connected to at first, where that is not the stage's server."""

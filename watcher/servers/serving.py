@@ -109,7 +109,8 @@ async def run(
     loop.add_signal_handler(signal.SIGINT, ending.set)
     listening: list[socket.socket] = []
     try:
-        listening += [bound(address, port) for port, _ in ports]
+        for port, _ in ports:
+            listening.append(bound(address, port))  # one by one: those before one that fails are closed
     except UsageError:
         for one in listening:
             one.close()

@@ -55,9 +55,6 @@ func Seconds(name string) time.Duration {
 // dialer is net.Dialer as the profile wants it, and what was set. It is false for a profile that is not known.
 func dialer(profile string) (dialer net.Dialer, settings event, supported bool) {
 	settings = event{}
-	if profile != "default" {
-		settings["retry_seconds"] = number("RETRY_SECONDS")
-	}
 	switch profile {
 	case "default", "retry":
 	case "read-timeout":
@@ -93,6 +90,9 @@ func dialer(profile string) (dialer net.Dialer, settings event, supported bool) 
 		}
 	default:
 		return dialer, nil, false
+	}
+	if profile != "default" {
+		settings["retry_seconds"] = number("RETRY_SECONDS")
 	}
 	return dialer, settings, true
 }
