@@ -19,7 +19,7 @@ def lines(write: Callable[[str], object], *, as_json: bool) -> Log:
         if as_json:
             write(json.dumps({"time": now, "event": event, **fields}) + "\n")
         else:
-            write(f"{now} {event} {' '.join(f'{name}={_plain(value)}' for name, value in fields.items())}\n")
+            write(" ".join([now, event, *(f"{name}={_plain(value)}" for name, value in fields.items())]) + "\n")
 
     return log
 
