@@ -52,8 +52,8 @@ MEMORY_SHARE = 0.7
 LEAST_BUSY_INTERVAL_SECONDS = 0.1
 """Real time: one cell's touches come one after the other, and each takes some 20 ms of its own."""
 MOST_TOUCHES_PER_SECOND = 100.0
-"""Real time, of all busy cells of a wave together: more of them would wait for each other, and be late for that. With 73
-on two loaded cores 99 of 100 were answered within 0.25 s."""
+"""Real time, of all busy cells of a wave together: more of them would wait for each other, and be late for that. With
+73 on two loaded cores 99 of 100 were answered within 0.25 s."""
 
 NO_FAULT = "none"
 

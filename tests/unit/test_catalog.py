@@ -107,6 +107,9 @@ def test_the_paths_have_their_documented_timeouts() -> None:
         "aws-nlb": (350, "reset-on-next-packet"),
         "aws-nat-gateway": (350, "reset-client-on-next-packet"),
         "gcp-vpc": (600, "blocked-until-outbound"),
+        "haproxy-20s": (20, "close"),
+        "haproxy-50s": (50, "close"),
+        "proxy": (None, "never"),
         "ipvs": (900, "reset-client-on-next-packet"),
     }
     paths = Catalog.load().paths

@@ -236,6 +236,19 @@ def test_a_cell_takes_the_memory_of_its_kube_proxy() -> None:
     assert inside == {stack().memory_mib + plan.KUBE_PROXY_MEMORY_MIB}
 
 
+def test_without_haproxy_the_cells_behind_a_proxy_are_left_out_and_say_why() -> None:
+    """They must not count against any client, nor stop the cells of other paths."""
+    scenarios = [CATALOG.scenarios[name] for name in ("haproxy-20s", "proxy-closed", "control")]
+    for cell in plan.make(choice(scenarios=scenarios, missing_proxy="none here")):
+        if not cell.proxy:
+            assert cell.skip is None or cell.skip.verdict is Verdict.UNSUPPORTED
+        else:
+            assert cell.control is None, "a control for a scenario of which nothing runs"
+            assert cell.skip is not None
+            assert cell.skip.verdict is Verdict.UNSUPPORTED or cell.skip.reason == "none here"
+    assert any(cell.proxy and cell.skip is None for cell in plan.make(choice(scenarios=scenarios)))
+
+
 OUTAGE = Scenario(
     name="an-outage",
     description="dark for a minute",

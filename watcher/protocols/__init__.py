@@ -68,8 +68,9 @@ class Service(Protocol):
     """Where paths lead; None is the API server."""
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
-        """Makes what the cell needs, beside its namespace, which exists; returns the variables that its program finds it
-        by. Raises LabFailure.
+        """Makes what the cell needs, beside its namespace, which exists. Raises LabFailure.
+
+        Returns the variables that its program finds it by.
         """
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:

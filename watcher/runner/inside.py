@@ -31,9 +31,10 @@ from watcher.lab.namespace import Namespace
 from watcher.lab.proxies import Proxies
 from watcher.model import Balancer, CellPlan
 from watcher.records import Entry, LabError, LabReady, Unserved
-from watcher.runner.cell import CellRun, Lab
+from watcher.runner.cell import CellRun
 from watcher.runner.gate import Gate
 from watcher.runner.group import Group
+from watcher.runner.lab import Lab
 from watcher.runner.order import Order
 from watcher.updater import ApiServer, Updater
 

@@ -8,4 +8,4 @@ if "watcher.runner.inside" in sys.orig_argv:
     from watcher.lab import proxies
 
     fronts = proxies.fronts
-    proxies.fronts = lambda idle: fronts([None if each is None else 10 * each for each in idle])
+    proxies.fronts = lambda idle_timeouts: fronts([None if each is None else 10 * each for each in idle_timeouts])
