@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
 from pathlib import Path
@@ -70,6 +69,8 @@ def timer(
     reason: reset by peer, timed out, closed by client. A client that never reads is ended when what waits for it is
     above 64 KiB. It speaks to everybody who reaches it and knows no secret.
     """
+    import asyncio
+
     from watcher.servers import timer as server
     from watcher.servers.log import lines
 
@@ -88,6 +89,8 @@ def echo(
     control: ControlFile = None,
 ) -> None:
     """Answer every line with the same line. TCP keepalive is off."""
+    import asyncio
+
     from watcher.servers import echo as server
     from watcher.servers.log import lines
 
