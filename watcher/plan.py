@@ -8,7 +8,7 @@ is not run and says why (``not scalable``).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -76,6 +76,8 @@ class Choice:
     """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
     missing_backend: str | None = None
     """Why this run cannot have API servers of scenarios' own; None where it can."""
+    unfit: Callable[[Stack, Scenario, Path], str | None] = lambda _stack, _scenario, _path: None
+    """Why a stack's protocol cannot be had in a scenario; None where it can."""
     missing_proxy: str | None = None
     """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
@@ -350,11 +352,14 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_proxy)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
+    elif (unfit := choice.unfit(stack, scenario, path)) is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=unfit)
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     return CellPlan(
         id=CellId(stack=stack.name, profile=profile.name, scenario=scenario.name, repeat=repeat),
         protocol=stack.protocol,
+        variant=stack.variant,
         path=path.name,
         ending=path.ending,
         server_keepalive=_server_keepalive(scenario, path),

@@ -406,7 +406,7 @@ def test_waves_never_part_cells_that_share_a_backend(memory: float, jobs: int | 
         assert {str(c.id) for c in inside[0] if c.group == group} == {
             str(c.id) for c in made if c.group == group and c.skip is None
         }
-    assert {cell.group for cell in made} == {None, "own#1", "own#2", "other#1", "other#2"}
+    assert {cell.group for cell in made} == {None, "own#1/watch", "own#2/watch", "other#1/watch", "other#2/watch"}
     assert sorted(str(c.id) for wave in waves for c in wave) == sorted(str(c.id) for c in made if c.skip is None)
 
 

@@ -56,7 +56,7 @@ class CellRun:
         # The perfect control watches outside every path.
         on_path = plan.control is not Control.PERFECT
         self._place = Place(lab, plan, number, self._client, self._folder) if on_path else None
-        self._service = lab.services[plan.protocol]
+        self._service = lab.services[plan.service]
         self._tenant = Tenant(
             cell=self._cell,
             trigger=self._trigger,
@@ -64,6 +64,8 @@ class CellRun:
             virtual=Server(API_ADDRESS, API_PORT)
             if self._place is None
             else Server(self._place.network.virtual, VIRTUAL_PORT),
+            client_address="" if self._place is None else self._place.network.client_address,
+            own=self._group.own if self._group is not None else None,
         )
         self._variables: Mapping[str, str] = {}
         self._version = ""

@@ -36,7 +36,7 @@ class Lab:
     proxies: Proxies | None = None
     """Where a path of this stage has one."""
     services: Mapping[str, Service] = field(default_factory=dict)
-    """By protocol."""
+    """By ``CellPlan.service``."""
     history: HistoryProxy | None = None
     """Where a fault of this stage needs one."""
     groups: dict[str, Group] = field(default_factory=dict)

@@ -54,7 +54,7 @@ class Place:
         self._scene = Scene(
             path=LabPath(plan, self.network, self._folder, lab.emit),
             cluster=lab.cluster,
-            shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
+            shared=lab.services[plan.service].server or Server(API_ADDRESS, API_KEEPALIVE_PORT),
             pids=self._client.pids,
             own=Together(self._group, str(plan.id)) if self._group is not None else None,
             proxy=lab.proxies if plan.proxy else None,
@@ -128,4 +128,4 @@ def _way(lab: Lab, plan: CellPlan, group: Group | None) -> tuple[str, Server | N
         return virtual, group.own.server
     if plan.proxy and lab.proxies is not None:
         return VIRTUAL_ADDRESS, lab.proxies.server(plan)
-    return VIRTUAL_ADDRESS, lab.services[plan.protocol].server
+    return VIRTUAL_ADDRESS, lab.services[plan.service].server

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from watcher import faults, journal, plan
+from watcher import faults, journal, plan, protocols
 from watcher.catalog import Catalog, FoundStack
 from watcher.doctor import machine
 from watcher.errors import LabFailure, UsageError
@@ -108,6 +108,9 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             missing_backend=None
             if control_plane is not None
             else "needs the real control plane: the embedded one has no second API server to take over",
+            unfit=lambda stack, scenario, path: protocols.load(stack.protocol).unfit(
+                stack, scenario, path, options.scale
+            ),
             missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
             blocking_faults=catalog.blocking_faults,
