@@ -69,6 +69,10 @@ class Choice:
     """Why this run cannot have API servers of scenarios' own; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
+    missing_protocols: Mapping[str, str] = field(default_factory=dict)
+    """Protocols whose server this run cannot have, with the reason."""
+    led_elsewhere: Collection[str] = ()
+    """Protocols with a server of their own, which neither kube-proxy nor a proxy before the API server leads to."""
     scale: float = 1.0
     repeat: int = 1
     deadline_seconds: float = DEADLINE_SECONDS
@@ -276,6 +280,10 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_backend)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
+    elif stack.protocol in choice.missing_protocols:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_protocols[stack.protocol])
+    elif stack.protocol in choice.led_elsewhere and (about := _about_the_api_server(scenario, path)) is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=f"not for protocol {stack.protocol}: {about}")
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     return CellPlan(
@@ -320,6 +328,19 @@ def _control(control: Control, scenario: Scenario, path: Path, choice: Choice, r
 
 def _balancer_mib(path: Path) -> int:
     return 0 if path.balancer is Balancer.LAB else KUBE_PROXY_MEMORY_MIB
+
+
+def _about_the_api_server(scenario: Scenario, path: Path) -> str | None:
+    """What of this scenario only the API server has; None where any server will do."""
+    if scenario.backend is Backend.OWN:
+        return "the scenario does harm to an API server"
+    if path.balancer is not Balancer.LAB:
+        return "the path's kube-proxy leads to the API server"
+    if path.proxy:
+        return "the path's proxy stands before the API server"
+    if _server_keepalive(scenario, path) is not ServerKeepalive.OFF:
+        return "the scenario is about the API server's own keepalive"
+    return None
 
 
 def _server_keepalive(scenario: Scenario, path: Path) -> ServerKeepalive:

@@ -18,6 +18,7 @@ from watcher.errors import UnknownName
 from watcher.lab.addresses import Server
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
+from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
 from watcher.records import ProbedTo
 from watcher.updater import Published, Trigger, Updater
@@ -88,3 +89,15 @@ def load(name: str) -> Module:
     if name not in names():
         raise UnknownName("protocol", name, names())
     return cast(Module, importlib.import_module(f"{__name__}.{name}"))
+
+
+def build(name: str) -> Wanted | None:
+    """What is built for that protocol's server, as a client's environment is; its module's ``BUILD``, if it has one."""
+    wanted = getattr(load(name), "BUILD", None)
+    assert wanted is None or isinstance(wanted, Wanted)
+    return wanted
+
+
+def leads_elsewhere(name: str) -> bool:
+    """Whether its clients talk to a server of its own, so that what stands before the API server is nothing to them."""
+    return bool(getattr(load(name), "OWN_SERVER", False))
