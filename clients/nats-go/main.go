@@ -65,13 +65,9 @@ func main() {
 // for what nats.go cannot do.
 func apply(profile string) (options []nats.Option, settings event, supported bool) {
 	settings = event{}
-	if profile == "default" {
-		return nil, settings, true
-	}
-	pause := seconds("RETRY_SECONDS")
-	options = append(options, nats.ReconnectWait(pause), nats.MaxReconnects(-1))
-	settings["retry_seconds"] = pause.Seconds()
 	switch profile {
+	case "default":
+		return nil, settings, true
 	case "retry":
 	case "tcp-keepalive-os":
 		// -1 leaves a number to the kernel, 0 would be Go's own.
@@ -104,7 +100,9 @@ func apply(profile string) (options []nats.Option, settings event, supported boo
 	default:
 		return nil, nil, false
 	}
-	return options, settings, true
+	pause := seconds("RETRY_SECONDS")
+	settings["retry_seconds"] = pause.Seconds()
+	return append(options, nats.ReconnectWait(pause), nats.MaxReconnects(-1)), settings, true
 }
 
 // dialer is nats.go's own, with other keepalive.

@@ -14,7 +14,7 @@ from watcher import doctor
 from watcher.doctor import inside
 from watcher.doctor.checks import Check, checks, first_problem
 from watcher.doctor.clients import environments
-from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, USEFUL_TOOLS, Attempt, Readings, find_tool, read
+from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, SERVER_TOOLS, USEFUL_TOOLS, Attempt, Readings, find_tool, read
 
 FEATURES = ("proc", "veth", "nftables", "conntrack", "packets")
 WORKS = Attempt(status=0, error="", features=dict.fromkeys(FEATURES))
@@ -24,7 +24,7 @@ DEBIAN = Readings(
     distribution="Debian GNU/Linux 12 (bookworm)",
     python=(3, 11, 2),
     user=1000,
-    tools={tool: f"/usr/sbin/{tool}" for tool in (*NEEDED_TOOLS, *PATH_TOOLS, *USEFUL_TOOLS)},
+    tools={tool: f"/usr/sbin/{tool}" for tool in (*NEEDED_TOOLS, *PATH_TOOLS, *SERVER_TOOLS, *USEFUL_TOOLS)},
     limits={
         "user.max_user_namespaces": 63000,
         "user.max_net_namespaces": 63000,

@@ -124,7 +124,7 @@ def configuration(address: str, port: int) -> str:
             f"listener {port} {address}",
             "allow_anonymous true",
             "persistence false",
-            "log_dest stdout",
+            "log_dest stderr",
             "user root",  # of the sandbox, whose only user that is: it would become another
             "",
         ]
