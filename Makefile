@@ -13,6 +13,10 @@ comma := ,
 SCENARIOS := control,azure-slb,azure-slb-reset-lost,azure-slb-silent,aws-nlb,gcp-vpc,blackhole
 RESULTS_CELLS ?= */*/$(subst $(comma),$(comma)*/*/,$(SCENARIOS)),python-kubernetes/*/azure-slb*-server-180s
 RESULTS_RUN ?= runs/results-$(shell date -u +%Y%m%d-%H%M%S)
+# Of `make test`: processes that share the tests. Most of these wait, so that there are more of them than of processors;
+# 0 runs all in one. A file of tests stays in one process, and the order is tests/order.py's.
+TEST_WORKERS ?= 4
+TEST_OPTIONS ?=
 
 help: ## this text
 	@printf '%s\n' 'make <target>; the first time, each sets up what it needs' ''
@@ -44,8 +48,8 @@ control-plane: setup ## build the real control plane from its Go modules (some m
 	$(bin)/watcher build control-plane
 
 # On a user's machine the tests that need it are skipped where it was never built; in CI nothing is.
-test: lint $(if $(filter true,$(CI)),clients control-plane) ## lint, then all tests
-	$(bin)/pytest
+test: lint $(if $(filter true,$(CI)),clients control-plane) ## lint, then all tests, in several processes (TEST_WORKERS=1, 2, …; TEST_OPTIONS='…' adds arguments of pytest)
+	$(bin)/pytest --numprocesses=$(TEST_WORKERS) --dist=loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 bench: setup ## speed and memory of lab, journal, judge, page and each stack that is built
 	$(bin)/python -m tests.bench

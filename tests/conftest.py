@@ -1,4 +1,4 @@
-"""Rules for all tests: a lab test says why it cannot run here, and in CI nothing is passed over."""
+"""Rules for all tests: what a lab test says where it cannot run, nothing passed over in CI, the longest first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.order import longest_first
 from watcher import doctor
 
 pytest_plugins = ["pytester"]
@@ -19,6 +20,12 @@ R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 @functools.cache
 def _lab_problem() -> str | None:
     return doctor.lab_problem()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a process that shares the tests with others; all of them must come to the same order."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items, lambda item: item.path.relative_to(config.rootpath).as_posix())
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -50,6 +50,8 @@ class Catalog:
     faults: Mapping[str, str]
     """Name to one line of explanation."""
     scenarios: Mapping[str, Scenario]
+    blocking_faults: frozenset[str] = frozenset()
+    """Those in which new connections get no answer at all."""
 
     @classmethod
     def load(
@@ -78,8 +80,9 @@ class Catalog:
             stacks=MappingProxyType(stacks),
             profiles=_by_name(profiles, lambda p: (len(p.settings.model_fields_set), p.name)),
             paths=_by_name(read_paths, lambda p: (p.idle_timeout_seconds or 0, p.name)),
-            faults=MappingProxyType(faults),
+            faults=MappingProxyType({name: found.explanation for name, found in faults.items()}),
             scenarios=_by_name(read_scenarios, lambda s: (s.quiet_seconds is None, s.name)),
+            blocking_faults=frozenset(name for name, found in faults.items() if found.blocks_connections),
         )
 
     def select_stacks(self, patterns: str | None) -> tuple[str, ...]:
@@ -120,22 +123,50 @@ def clients_folder() -> pathlib.Path:
     return inside if inside.is_dir() else PACKAGE.parent / "clients"
 
 
-def read_faults(folder: pathlib.Path) -> dict[str, str]:
-    """Each fault's name and the first line of its module's docstring.
+@dataclass(frozen=True)
+class FoundFault:
+    """What a fault's module says of it."""
 
-    The source is parsed, not imported: a fault may need Linux, its explanation does not.
+    explanation: str
+    """The first line of its docstring."""
+    blocks_connections: bool
+    """Its ``BLOCKS_CONNECTIONS``; False where it says nothing."""
+
+
+def read_faults(folder: pathlib.Path) -> dict[str, FoundFault]:
+    """Each fault by its name.
+
+    The source is parsed, not imported: a fault may need Linux, what it says of itself does not.
     """
     faults = {}
     for file in sorted(folder.glob("[!_]*.py")):
         try:
-            docstring = ast.get_docstring(ast.parse(file.read_bytes(), str(file)))
+            module = ast.parse(file.read_bytes(), str(file))
         except SyntaxError as error:
             raise FileError(str(file), None, f"is not Python: {error}") from error
+        docstring = ast.get_docstring(module)
         if not docstring:
             advice = "its first line is what `watcher list faults` says"
             raise FileError(str(file), None, "has no docstring", advice=advice)
-        faults[file.stem.replace("_", "-")] = docstring.splitlines()[0]
+        name = file.stem.replace("_", "-")
+        faults[name] = FoundFault(docstring.splitlines()[0], _says(file, module, "BLOCKS_CONNECTIONS"))
     return faults
+
+
+def _says(file: pathlib.Path, module: ast.Module, constant: str) -> bool:
+    """The value of a module's constant; False where there is none. Raises FileError unless it is True or False."""
+    value: Any = False
+    for statement in module.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=given) if name == constant:
+                value = given
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as given) if name == constant:
+                value = given
+    if isinstance(value, ast.expr):
+        value = value.value if isinstance(value, ast.Constant) else None
+    if not isinstance(value, bool):
+        raise FileError(str(file), constant, "must be True or False", advice="it is read, never run: write the word")
+    return value
 
 
 def read_file(model: type[V], file: pathlib.Path) -> V:

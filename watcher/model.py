@@ -256,6 +256,8 @@ class Stack(Value):
     profiles: tuple[Name, ...] = Field(min_length=1)
     """Profiles it can do; any other must end with status 127."""
     timers: tuple[Timer, ...] = ()
+    asks: bool = False
+    """It asks now and then instead of being told: its delay begins when it asks."""
     http2: bool = False
     """It offers HTTP/2 to the server, so that a real one speaks that with it."""
     websocket: bool = False
@@ -353,6 +355,8 @@ class Timing(Value):
     fault_seconds: float | None = None
     """From the fault until it is healed."""
     busy_interval_seconds: float | None = None
+    ask_after_seconds: float | None = None
+    """From one answer to the next question, where the client asks; after the touch, whatever the scenario."""
 
     @property
     def touch_after_seconds(self) -> float:
@@ -368,7 +372,7 @@ class Timing(Value):
     @property
     def length_seconds(self) -> float:
         """From L0 until the window closes."""
-        return self.touch_after_seconds + self.window_seconds
+        return max(self.touch_after_seconds, self.ask_after_seconds or 0.0) + self.window_seconds
 
 
 class Skip(Value):

@@ -7,6 +7,7 @@ is not run and says why (``not scalable``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -35,6 +36,9 @@ FAULT_AFTER_SECONDS = 2.0
 SETTLE_SECONDS = 0.15
 """Real time, whatever the scale: how long the kernels' delayed acknowledgements may take after the control touch."""
 MOST_ROUNDING = 0.2
+ASK_SECONDS = 600.0
+"""From one question of a client that asks to the next, or longer, so that the touch comes before it."""
+ASK_AFTER_TOUCH_SECONDS = 5.0
 SERVER_KEEPALIVE_SECONDS = 180.0
 BOOKMARK_SECONDS = 61.0
 KERNEL_TIMER_SLACK = 0.125
@@ -45,6 +49,11 @@ KUBE_PROXY_MEMORY_MIB = 25
 OWN_SERVER_MEMORY_MIB = 300
 """An API server of a scenario's own, measured."""
 MEMORY_SHARE = 0.7
+LEAST_BUSY_INTERVAL_SECONDS = 0.1
+"""Real time: one cell's touches come one after the other, and each takes some 20 ms of its own."""
+MOST_TOUCHES_PER_SECOND = 100.0
+"""Real time, of all busy cells of a wave together: more of them would wait for each other, and be late for that. With 73
+on two loaded cores 99 of 100 were answered within 0.25 s."""
 
 NO_FAULT = "none"
 
@@ -67,12 +76,16 @@ class Choice:
     """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
     missing_backend: str | None = None
     """Why this run cannot have API servers of scenarios' own; None where it can."""
+    missing_proxy: str | None = None
+    """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
     missing_protocols: Mapping[str, str] = field(default_factory=dict)
     """Protocols whose server this run cannot have, with the reason."""
     led_elsewhere: Collection[str] = ()
     """Protocols with a server of their own, which neither kube-proxy nor a proxy before the API server leads to."""
+    blocking_faults: Collection[str] = ()
+    """Faults in which new connections get no answer at all, as the catalog has them."""
     scale: float = 1.0
     repeat: int = 1
     deadline_seconds: float = DEADLINE_SECONDS
@@ -111,7 +124,7 @@ def once_more(cells: Sequence[CellPlan], keys: Collection[str]) -> tuple[CellPla
 
 
 def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> list[list[CellPlan]]:
-    """Cells to run at once: one repeat a wave, within the memory and the number of jobs, the longest first.
+    """Cells to run at once: one repeat a wave, within memory, jobs and busy cells' touches, the longest first.
 
     A scenario's controls go with its first cells: they hold for the repeat they were run in. Cells that share a backend
     are never parted.
@@ -123,16 +136,20 @@ def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> 
             by_repeat.setdefault(cell.id.repeat, {}).setdefault(cell.group or str(cell.id), []).append(cell)
     for repeat in sorted(by_repeat):
         wave: list[CellPlan] = []
-        used = 0.0
+        used = touches = 0.0
         for together in sorted(by_repeat[repeat].values(), key=lambda cells: -cells[0].timing.length_seconds):
             needed = sum(cell.memory_mib for cell in together) + (OWN_SERVER_MEMORY_MIB if together[0].group else 0)
+            often = sum(1 / (cell.timing.busy_interval_seconds or math.inf) for cell in together)
             if wave and (
-                used + needed > memory_mib * MEMORY_SHARE or (jobs is not None and len(wave) + len(together) > jobs)
+                used + needed > memory_mib * MEMORY_SHARE
+                or (often and touches + often > MOST_TOUCHES_PER_SECOND)
+                or (jobs is not None and len(wave) + len(together) > jobs)
             ):
                 result.append(wave)
-                wave, used = [], 0.0
+                wave, used, touches = [], 0.0, 0.0
             wave += together
             used += needed
+            touches += often
         if wave:
             result.append(wave)
     return result
@@ -161,10 +178,10 @@ def effective(asked: Settings, scale: float) -> Settings:
     )
 
 
-def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float) -> Timing:
-    """The scenario's durations in real seconds of this run."""
+def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float, *, asks: bool = False) -> Timing:
+    """The scenario's durations in real seconds of this run. ``asks``: for a client that asks, instead of being told."""
     keepalive = _server_keepalive(scenario, path)
-    return Timing(
+    told = Timing(
         scale=scale,
         idle_timeout_seconds=None
         if path.idle_timeout_seconds is None
@@ -184,6 +201,10 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
         if keepalive is ServerKeepalive.OFF
         else float(max(1, round(SERVER_KEEPALIVE_SECONDS / scale))),
     )
+    if not asks:
+        return told
+    after = max(ASK_SECONDS, told.touch_after_seconds * scale + ASK_AFTER_TOUCH_SECONDS) / scale
+    return told.model_copy(update={"ask_after_seconds": after})
 
 
 def detection_seconds(settings: Settings) -> float | None:
@@ -207,12 +228,22 @@ def detection_seconds(settings: Settings) -> float | None:
 
 
 def not_scalable(
-    stack: Stack, profile: Profile, scenario: Scenario, path: Path, scale: float, *, server_scales: bool = True
+    stack: Stack,
+    profile: Profile,
+    scenario: Scenario,
+    path: Path,
+    scale: float,
+    *,
+    server_scales: bool = True,
+    blocking_faults: Collection[str] = (),
 ) -> str | None:
     """Why this cell could be decided differently than in true time; None where it cannot."""
     if scale == 1:
         return None
     settings = effective(profile.settings, scale)
+    interval = scenario.busy_interval_seconds
+    if interval is not None and interval / scale < LEAST_BUSY_INTERVAL_SECONDS:
+        return f"not scalable: a touch every {interval / scale:g} s is more than can be made, one after the other"
     if not server_scales and profile.settings.bookmarks:
         return f"not scalable: the API server sends bookmarks {BOOKMARK_SECONDS:g} s apart, whatever the scale"
     # Where a path forgets no flow, there is nothing that a probe could keep alive, and no program sees one.
@@ -235,6 +266,8 @@ def not_scalable(
             return f"not scalable: {what} after {true:g} s, which {kept}"
     true_timing = timing(scenario, path, 1.0, DEADLINE_SECONDS)
     undecided = _decided_by_timer_slack(profile.settings, scenario, true_timing)
+    if scenario.fault in blocking_faults:
+        undecided = undecided or _decided_by_repetition(profile.settings, settings, true_timing, scale)
     if undecided is not None:
         return undecided
     true_length = true_timing.length_seconds
@@ -249,6 +282,8 @@ def _decided_by_timer_slack(settings: Settings, scenario: Scenario, true: Timing
     found = detection_seconds(settings)
     if found is None or scenario.fault == NO_FAULT or true.idle_timeout_seconds is not None:
         return None
+    if true.fault_seconds is not None:
+        return None  # healed: no flow is dead at the touch any more
     soonest, latest = (
         seconds + (settings.retry_seconds or 0.0) - true.touch_after_seconds
         for seconds in (found, found * (1 + KERNEL_TIMER_SLACK))
@@ -261,13 +296,44 @@ def _decided_by_timer_slack(settings: Settings, scenario: Scenario, true: Timing
     return None
 
 
+def _decided_by_repetition(asked: Settings, effective: Settings, true: Timing, scale: float) -> str | None:
+    """Where client or server send something, or the client connects anew, while nothing gets through.
+
+    What is lost then, the kernel sends again after times that double (1, 3, 7, 15, 31, 63 s for a new connection, from
+    0.2 s on for data), at any scale alike: when it gets through after the healing has nothing to do with true time.
+    What a library does by timers of its own is in its manifest (``stack.timers``), and not looked at here.
+    """
+    until = true.length_seconds if true.fault_seconds is None else true.fault_after_seconds + true.fault_seconds
+    acts = [
+        ("keepalive gives up", detection_seconds(asked), detection_seconds(effective)),
+        ("the read timeout ends the watch", asked.read_timeout_seconds, effective.read_timeout_seconds),
+        ("the server is asked to end the watch", asked.watch_timeout_seconds, effective.watch_timeout_seconds),
+        ("a PING is sent", asked.ping_idle_seconds, effective.ping_idle_seconds),
+        ("a bookmark may be sent at any time", *((0.0, 0.0) if asked.bookmarks else (None, None))),
+    ]
+    for what, seconds, rounded in acts:
+        if seconds is not None and rounded is not None and min(seconds, rounded * scale) <= until:
+            when = f" after {seconds:g} s" if seconds else ""
+            kept = "what is lost then, the kernel repeats by a clock of its own"
+            return f"not scalable: {what}{when}, while nothing gets through, and {kept}"
+    return None
+
+
 def _is_chosen(cell: CellPlan, choice: Choice) -> bool:
     return choice.cells is None or any(fnmatchcase(cell.id.key, pattern) for pattern in choice.cells)
 
 
 def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice: Choice, repeat: int) -> CellPlan:
     skip: Skip | None = None
-    reason = not_scalable(stack, profile, scenario, path, choice.scale, server_scales=choice.server_scales)
+    reason = not_scalable(
+        stack,
+        profile,
+        scenario,
+        path,
+        choice.scale,
+        server_scales=choice.server_scales,
+        blocking_faults=choice.blocking_faults,
+    )
     if profile.name not in stack.profiles:
         skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
     elif stack.name in choice.not_built:
@@ -278,6 +344,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     elif scenario.backend is Backend.OWN and choice.missing_backend is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_backend)
+    elif path.proxy and choice.missing_proxy is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_proxy)
     elif path.balancer in choice.missing_balancers:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif stack.protocol in choice.missing_protocols:
@@ -299,7 +367,7 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         fault=scenario.fault,
         asked=profile.settings,
         effective=effective(profile.settings, choice.scale),
-        timing=timing(scenario, path, choice.scale, choice.deadline_seconds),
+        timing=timing(scenario, path, choice.scale, choice.deadline_seconds, asks=stack.asks),
         proof=scenario.proof,
         memory_mib=stack.memory_mib + _balancer_mib(path),
         skip=skip,

@@ -136,8 +136,8 @@ class Updater:
     ) -> Touched:
         """Gives the trigger a fresh nonce. Watchers may be waited for with ``wait`` from the moment it is sent.
 
-        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``. ``publish`` gives it
-        to another server than the API server.
+        ``nonce`` is given by who has to know it before it is sent; it must come from ``new_nonce``. ``publish`` gives
+        it to another server than the API server.
         """
         nonce = nonce or new_nonce()
         for watcher in watchers:
@@ -201,9 +201,13 @@ class Updater:
         self.forget(touched, watchers)
         return touched
 
-    async def judge_misses(self, trigger: Trigger, watchers: Sequence[Watcher], touched: Touched) -> None:
-        """Waits for each watcher until the deadline, counted from the sending, and writes down who missed it."""
-        left = max(0.0, touched.sent + self.deadline_seconds - time.monotonic())
+    async def judge_misses(
+        self, trigger: Trigger, watchers: Sequence[Watcher], touched: Touched, *, since: float | None = None
+    ) -> None:
+        """Waits for each watcher until the deadline, counted from the sending, or from ``since`` where that is later,
+        and writes down who missed it.
+        """
+        left = max(0.0, max(touched.sent, since or 0.0) + self.deadline_seconds - time.monotonic())
         seen = await asyncio.gather(*(self.wait(watcher, touched, left) for watcher in watchers))
         for watcher, observed in zip(watchers, seen, strict=True):
             if not observed:

@@ -33,6 +33,7 @@ type way struct {
 
 var ways = map[string]way{
 	"informer":     {inform, true},
+	"poll":         {poll, false},
 	"retrywatcher": {retryWatch, true},
 	"watch":        {watchOnce, false},
 }
@@ -60,6 +61,9 @@ func main() {
 	emit("started", event{"library": "k8s.io/client-go", "version": version("k8s.io/client-go"), "runtime": runtime.Version(), "settings": settings})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if os.Args[len(os.Args)-1] == "poll" {
+		emit("watching", nil) // there is no watch that could say so
+	}
 	for {
 		err := way.watch(ctx, client)
 		if ctx.Err() != nil {

@@ -6,7 +6,7 @@ import pytest
 
 from watcher import plan
 from watcher.catalog import Catalog
-from watcher.model import Balancer, Control, Settings, Stack, Timer, Verdict
+from watcher.model import Backend, Balancer, CellPlan, Control, Evidence, Scenario, Settings, Stack, Timer, Verdict
 
 CATALOG = Catalog.load()
 
@@ -234,3 +234,176 @@ def test_a_cell_takes_the_memory_of_its_kube_proxy() -> None:
     """Otherwise a wave of such cells is more than the machine has."""
     inside = {cell.memory_mib for cell in plan.make(choice(scenarios=KUBE_PROXY)) if cell.control is None}
     assert inside == {stack().memory_mib + plan.KUBE_PROXY_MEMORY_MIB}
+
+
+OUTAGE = Scenario(
+    name="an-outage",
+    description="dark for a minute",
+    path="direct",
+    fault="outage",
+    fault_seconds=60,
+    gap_seconds=5,
+    proof=Evidence(),
+)
+EVERYTHING = stack(profiles=tuple(CATALOG.profiles))
+OWN = Scenario(
+    name="own",
+    description="a server of its own",
+    path="direct",
+    fault="server-killed",
+    backend=Backend.OWN,
+    proof=Evidence(),
+)
+BUSY = CATALOG.scenarios["control-busy"]
+
+
+def skips(scenario: Scenario, scale: float, **fields: object) -> dict[str, str | None]:
+    """Why each profile's cell is not run; None where it is."""
+    made = plan.make(choice(stacks=[EVERYTHING], scenarios=[scenario], scale=scale, **fields))
+    return {
+        cell.id.profile: cell.skip.reason if cell.skip is not None else None for cell in made if cell.control is None
+    }
+
+
+def test_a_fault_that_is_healed_puts_the_touch_off() -> None:
+    """The gap is what a client has to come back in: counted from the fault it would end before the network works."""
+    cell = plan.make(choice(scenarios=[OUTAGE]))[-1]
+    assert cell.timing.fault_seconds == 60
+    assert cell.timing.touch_after_seconds == plan.FAULT_AFTER_SECONDS + 60 + 5
+    assert cell.timing.length_seconds == plan.FAULT_AFTER_SECONDS + 60 + 5 + 120
+    scaled = plan.timing(OUTAGE, CATALOG.paths["direct"], 10, plan.DEADLINE_SECONDS)
+    assert scaled.fault_seconds == 6
+    assert scaled.touch_after_seconds == pytest.approx(6.7)
+    frozen = CATALOG.scenarios["frozen-azure-slb"]
+    idle = plan.timing(frozen, CATALOG.paths[frozen.path], 1, plan.DEADLINE_SECONDS)
+    assert idle.touch_after_seconds == 332, "not the path's idle timeout and gap: the client wakes later"
+
+
+def test_what_is_tried_in_the_dark_is_left_to_true_time() -> None:
+    """The kernel repeats a lost SYN after 1, 3, 7, 15 s at any scale: scaled, clients would seem to come back late."""
+    blocking = {"outage"}
+    acts = {"tcp-keepalive", "tcp-user-timeout", "read-timeout", "http2-ping", "bookmarks"}
+    found = skips(OUTAGE, 10, blocking_faults=blocking)
+    assert {profile for profile, reason in found.items() if reason} == acts, found
+    assert all("a clock of its own" in str(found[profile]) for profile in acts)
+    assert "keepalive gives up after 60 s" in str(found["tcp-keepalive"])
+
+    longer = OUTAGE.model_copy(update={"fault_seconds": 100.0})
+    assert "end the watch after 100 s" in str(skips(longer, 10, blocking_faults=blocking)["watch-timeout"])
+    shorter = OUTAGE.model_copy(update={"fault_seconds": 30.0})
+    assert {p for p, reason in skips(shorter, 10, blocking_faults=blocking).items() if reason} == {
+        "http2-ping",
+        "bookmarks",
+    }, "keepalive and timeouts strike when the network is well again"
+    endless = OUTAGE.model_copy(update={"fault_seconds": None})
+    assert acts | {"watch-timeout"} <= {
+        p for p, reason in skips(endless, 10, blocking_faults=blocking).items() if reason
+    }
+
+    assert not any(skips(OUTAGE, 1, blocking_faults=blocking).values()), "true time decides everything"
+    assert not any(skips(OUTAGE, 10, blocking_faults={"another"}).values()), "connections work: nothing is repeated"
+
+
+def test_what_rounding_brings_into_the_dark_counts() -> None:
+    """At scale 9 keepalive's 60 s become 54: a client that would have been spared in true time tries to connect."""
+    almost = OUTAGE.model_copy(update={"fault_seconds": 55.0})
+    assert skips(almost, 9, blocking_faults={"outage"})["tcp-keepalive"]
+    assert not skips(almost, 10, blocking_faults={"outage"})["tcp-keepalive"]
+
+
+def test_the_catalog_knows_which_faults_block_connections() -> None:
+    """The rule above is applied to nothing."""
+    assert "outage" in CATALOG.blocking_faults
+    assert not {"none", "blackhole", "proxy-ended"} & CATALOG.blocking_faults, "there new connections are answered"
+    reason = skips(CATALOG.scenarios["outage-5min"], 10, blocking_faults=CATALOG.blocking_faults)
+    assert reason["tcp-keepalive"]
+    assert not reason["retry"], "a client that does nothing of itself has nothing to repeat"
+
+
+def test_a_healed_flow_is_not_dead_and_no_slack_decides() -> None:
+    """tcp-user-timeout would be lost in every scenario with a gap of 30 s, whatever happened to the flow."""
+    mended = Scenario(
+        name="mended",
+        description="cut, then mended",
+        path="direct",
+        fault="blackhole",
+        fault_seconds=1,
+        gap_seconds=29,
+        proof=Evidence(),
+    )
+    assert skips(mended, 10)["tcp-user-timeout"] is None
+    assert skips(CATALOG.scenarios["blackhole"], 10)["tcp-user-timeout"]
+
+
+@pytest.mark.parametrize(("scale", "runs"), [(1, True), (10, True), (12, True), (20, True), (100, False)])
+def test_a_busy_scenario_is_not_run_faster_than_touches_can_be_made(scale: float, runs: bool) -> None:
+    """At scale 100 they would queue, and the queue would count as the clients' delay."""
+    found = skips(BUSY, scale)["default"]
+    assert (found is None) is runs, found
+    made = plan.make(choice(scenarios=[BUSY], scale=scale))
+    assert all(cell.control is None for cell in made) is not runs
+    if runs:
+        timing = made[-1].timing
+        assert timing.busy_interval_seconds == 2 / scale
+        assert timing.touch_after_seconds == 180 / scale
+        assert timing.deadline_seconds == max(1, 10 / scale)
+        assert timing.deadline_seconds > timing.busy_interval_seconds, "a touch is missed by its own deadline only"
+
+
+def test_busy_cells_of_one_wave_do_not_keep_each_other_waiting() -> None:
+    """A hundred cells at scale 10 are 500 touches a second: what is measured then is the lab."""
+    many = [stack(name=f"stack-{number}") for number in range(40)]
+    made = plan.make(choice(stacks=many, scenarios=[BUSY, CATALOG.scenarios["azure-slb"]], scale=10))
+    waves = plan.waves(made, memory_mib=10**6, jobs=None)
+    assert len(waves) > 1
+    for wave in waves:
+        often = sum(1 / cell.timing.busy_interval_seconds for cell in wave if cell.timing.busy_interval_seconds)
+        assert often <= plan.MOST_TOUCHES_PER_SECOND
+    true_time = plan.make(choice(stacks=many, scenarios=[BUSY], scale=1))
+    assert len(plan.waves(true_time, memory_mib=10**6, jobs=None)) == 1
+    quiet = plan.make(choice(stacks=many, scenarios=[CATALOG.scenarios["azure-slb"]], scale=10))
+    assert len(plan.waves(quiet, memory_mib=10**6, jobs=None)) == 1
+
+
+def members(wave: list[CellPlan]) -> set[str]:
+    return {str(cell.id) for cell in wave if cell.group is not None}
+
+
+@pytest.mark.parametrize(("memory", "jobs"), [(10**6, None), (10**6, 1), (10**6, 3), (100, None), (900, None)])
+def test_waves_never_part_cells_that_share_a_backend(memory: float, jobs: int | None) -> None:
+    """Its server fails once: the cells of a second wave would find it dead, or wait for the others for ever."""
+    other = OWN.model_copy(update={"name": "other"})
+    scenarios = [OWN, other, CATALOG.scenarios["azure-slb"], CATALOG.scenarios["control"]]
+    made = plan.make(choice(scenarios=scenarios, repeat=2))
+    waves = plan.waves(made, memory_mib=memory, jobs=jobs)
+    for group in {cell.group for cell in made if cell.group is not None}:
+        inside = [wave for wave in waves if any(cell.group == group for cell in wave)]
+        assert len(inside) == 1, group
+        assert {str(c.id) for c in inside[0] if c.group == group} == {
+            str(c.id) for c in made if c.group == group and c.skip is None
+        }
+    assert {cell.group for cell in made} == {None, "own#1", "own#2", "other#1", "other#2"}
+    assert sorted(str(c.id) for wave in waves for c in wave) == sorted(str(c.id) for c in made if c.skip is None)
+
+
+def test_a_server_of_their_own_takes_memory_once_for_all_of_its_cells() -> None:
+    """Two more API servers than there is memory for: the machine swaps, and every verdict with it."""
+    scenarios = [OWN, OWN.model_copy(update={"name": "other"})]
+    made = plan.make(choice(scenarios=scenarios))
+    cells = sum(cell.memory_mib for cell in made if cell.skip is None)
+    enough = (cells + 2 * plan.OWN_SERVER_MEMORY_MIB) / plan.MEMORY_SHARE
+    assert len(plan.waves(made, memory_mib=enough + 1, jobs=None)) == 1
+    assert len(plan.waves(made, memory_mib=enough - 1, jobs=None)) == 2
+
+
+def test_without_a_second_server_its_cells_are_left_out_and_say_why() -> None:
+    """The embedded control plane has none: such cells must not fail, nor count against any client."""
+    made = plan.make(choice(scenarios=[OWN, CATALOG.scenarios["control"]], missing_backend="none here"))
+    own = [cell for cell in made if cell.id.scenario == "own"]
+    assert own
+    assert all(cell.control is None for cell in own), "a control for a scenario of which nothing runs"
+    assert {cell.skip.reason for cell in own if cell.skip and cell.skip.verdict is Verdict.INVALID} == {"none here"}
+    assert all(cell.skip is not None for cell in own)
+    assert any(cell.skip is None for cell in made if cell.id.scenario == "control")
+    with_one = plan.make(choice(scenarios=[OWN]))
+    assert [cell.backend for cell in with_one if cell.control] == [Backend.OWN, Backend.OWN], "the controls share it"

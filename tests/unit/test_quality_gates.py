@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.order import LONGEST_FIRST
 from watcher import doctor
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+ROOT = Path(__file__).parents[2]
+CONFTEST = ROOT / "tests" / "conftest.py"
 MODULE_THAT_SKIPS = "import pytest\npytest.skip('this module has no time', allow_module_level=True)"
 SKIPPING = (
     "import pytest\ndef test_one(): pytest.skip('no time')\n@pytest.mark.skip(reason='off')\ndef test_two(): pass"
@@ -78,3 +81,30 @@ def test_a_lab_test_that_cannot_run_fails_in_ci(suite: pytest.Pytester, monkeypa
     monkeypatch.setattr(doctor, "lab_problem", lambda: "nft: not found")
     suite.makepyfile(LAB)
     suite.runpytest().assert_outcomes(errors=1, passed=1)
+
+
+def test_what_is_long_is_there() -> None:
+    """Else a file that was renamed begins last, and `make test` takes minutes more without a word."""
+    assert [file for file in LONGEST_FIRST if not (ROOT / file).is_file()] == []
+
+
+def test_the_longest_files_begin_first_and_stay_whole(suite: pytest.Pytester) -> None:
+    """Else one process works on the longest file alone at the end, or the runs that its tests share are repeated."""
+    names = (LONGEST_FIRST[1], "tests/unit/test_quick.py", LONGEST_FIRST[0])
+    for name in names:
+        file = suite.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("def test_one(): pass\ndef test_two(): pass\n")
+    suite.makeini(
+        "[pytest]\nmarkers = lab\nasyncio_default_fixture_loop_scope = function\naddopts = --import-mode=importlib"
+    )
+    alone = suite.runpytest_subprocess("-v", *names)
+    assert names_of(alone.outlines) == [f"{name}::test_{each}" for name in names for each in ("one", "two")]
+    shared = suite.runpytest_subprocess("-v", "-n1", "--dist=loadfile", "--no-loadscope-reorder", *names)
+    begun = (names[2], names[0], names[1])
+    assert names_of(shared.outlines) == [f"{name}::test_{each}" for name in begun for each in ("one", "two")]
+
+
+def names_of(lines: list[str]) -> list[str]:
+    """In the order in which they passed."""
+    return [found[1] for line in lines if "PASSED" in line and (found := re.search(r"(tests/\S+::\S+)", line))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,11 +16,15 @@ from watcher.cli.output import print_json
 
 if TYPE_CHECKING:
     from watcher.catalog import Catalog
+    from watcher.model import Path as ModelPath
+    from watcher.model import Scenario
 
 EPILOG = """
 **Examples**
 
 `watcher list scenarios` : what goes wrong, and how long after it the touch comes
+
+`watcher list scenarios --json | jq -r '.[] | select(any(.threads[]; contains("1755"))) | .name'` : of a bug report
 
 `watcher list stacks --json | jq -r '.[] | select(.protocol == "watch") | .name'` : for scripts
 
@@ -59,8 +63,12 @@ def list_(
     if as_json:
         print_json(_entries(catalog, kind))
         return
-    rows = list(_rows(catalog, kind))
-    for line in _lines(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if kind is Kind.SCENARIOS and width is not None:
+        lines = grouped(catalog)
+    else:
+        lines = _lines(list(_rows(catalog, kind)), width)
+    for line in lines:
         typer.echo(line)
 
 
@@ -77,7 +85,9 @@ def _rows(catalog: Catalog, kind: Kind) -> Iterable[tuple[str, str]]:
         case Kind.PATHS:
             yield from ((name, path.description) for name, path in catalog.paths.items())
         case Kind.SCENARIOS:
-            yield from ((name, scenario.description) for name, scenario in catalog.scenarios.items())
+            columns = _columns([(s.path, s.fault, when(s, catalog.paths[s.path])) for s in catalog.scenarios.values()])
+            for (name, scenario), column in zip(catalog.scenarios.items(), columns, strict=True):
+                yield name, f"{column}{scenario.description}"
 
 
 def _entries(catalog: Catalog, kind: Kind) -> list[dict[str, Any]]:
@@ -101,3 +111,36 @@ def _lines(rows: list[tuple[str, str]], width: int | None) -> Iterable[str]:
             yield line
         else:
             yield textwrap.fill(line, width, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+def grouped(catalog: Catalog) -> Iterable[str]:
+    """Scenarios for a reader: beneath each fault, what it does it to, and when the touch comes."""
+    of: dict[str, list[Scenario]] = {}
+    for scenario in catalog.scenarios.values():
+        of.setdefault(scenario.fault, []).append(scenario)
+    rows = [(f"  {s.name}", s.path, when(s, catalog.paths[s.path])) for found in of.values() for s in found]
+    lines = iter(_columns(rows))
+    for fault, found in of.items():
+        yield f"{fault}: {catalog.faults[fault]}"
+        yield from (next(lines).rstrip() for _ in found)
+        yield ""
+    yield "columns: scenario, path, when the touch comes; `watcher list scenarios --json` has all that is known of each"
+
+
+def when(scenario: Scenario, path: ModelPath) -> str:
+    """What passes before the touch, in true seconds."""
+    if scenario.busy_interval_seconds is not None:
+        return f"every {scenario.busy_interval_seconds:g} s for {scenario.quiet_seconds:g} s"
+    if scenario.quiet_seconds is not None:
+        return f"{scenario.quiet_seconds:g} s quiet"
+    if scenario.fault_seconds is not None:
+        return f"{scenario.fault_seconds:g} s, then {scenario.gap_seconds:g} s"
+    if path.idle_timeout_seconds is not None:
+        return f"{path.idle_timeout_seconds + path.end_delay_seconds:g} s idle, then {scenario.gap_seconds:g} s"
+    return f"{scenario.gap_seconds:g} s later"
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Each row as one string, its columns below each other."""
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    return ["".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -2,6 +2,9 @@
 
 A fault returns the client's flows that it found established; the runner journals them. Whether it took hold is never
 a fault's word: packets and kernel counters show it (``watcher.judge``).
+
+A module may say ``BLOCKS_CONNECTIONS = True``: while it is in force, packets that open a connection get no answer at
+all. The catalog reads that from the source, for the planner.
 """
 
 from __future__ import annotations
@@ -30,11 +33,15 @@ class Fault(Protocol):
         """Undoes it; harmless where it was never applied. Blocks: meant for a thread."""
 
 
+FORGETFUL = "forgetful-server"
+"""A need that the stage meets: ``Scene.forgetful``."""
+
 _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "idle-timeout": ("a path with idle_timeout_seconds", lambda _, path: path.idle_timeout_seconds is not None),
     "end": ("fault_seconds: how long it lasts", lambda scenario, _: scenario.fault_seconds is not None),
     "lab-balancer": ("a path whose balancer is the lab's own", lambda _, path: path.balancer is Balancer.LAB),
     "proxy": ("a path with proxy = true", lambda _, path: path.proxy),
+    FORGETFUL: ("a server that refuses history, which every stage has", lambda _, __: True),
     "own-backend": ('backend = "own"', lambda scenario, _: scenario.backend is Backend.OWN),
 }
 

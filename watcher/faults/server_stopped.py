@@ -13,8 +13,9 @@ NEEDS = frozenset({"own-backend"})
 def apply(scene: Scene) -> tuple[FlowKey, ...] | None:
     assert scene.own is not None
     flows = scene.path.established()
-    scene.own.signal(signal.SIGTERM)
+    # Before: a client that comes again at once must not meet a server that is gone, or not, as the machine is busy.
     scene.take_over()
+    scene.own.signal(signal.SIGTERM)
     return flows
 
 

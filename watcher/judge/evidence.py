@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from watcher.judge import keepalive
+from watcher.judge import busy, keepalive
 from watcher.judge.case import Case, Incomplete
 from watcher.judge.ends import asked_ends
 from watcher.judge.flows import Flow
+from watcher.judge.proofs.process import STOPPED
 from watcher.judge.verdict import Judgement, died
 from watcher.model import Control
 from watcher.records import Touched
@@ -28,7 +29,13 @@ def gather(case: Case, judgement: Judgement, folder: str | None) -> dict[str, ob
         "failures": [each.name for each in facts.failures],
         "lost_packets": facts.lost_packets,
         "probes": [
-            {"ok": each.ok, "seconds": round(each.seconds, 3), "port": each.port, "error": each.error}
+            {
+                "ok": each.ok,
+                "seconds": round(each.seconds, 3),
+                "port": each.port,
+                "error": each.error,
+                **({"to": each.to} if each.to != "virtual" else {}),
+            }
             for each in facts.probes
         ],
         "counters": {moment: each.packets for moment, each in facts.counters.items()},
@@ -75,6 +82,7 @@ def _times(case: Case) -> dict[str, object]:
         "touch": _touch(case, case.touch),
         "touch_planned": round(case.plan.timing.touch_after_seconds, 3),
         "observed": None if seen is None else case.after_l0(seen),
+        **({"busy": busy.figures(case)} if len(case.touches) > 1 else {}),
         "foretold": case.facts.foretold(case.touch),
         "window_closed": case.after_l0(case.closed),
         "faults": [
@@ -150,16 +158,21 @@ def _flow(case: Case, flow: Flow) -> dict[str, object]:
 
 
 def _recovery(case: Case) -> dict[str, object]:
-    """When the client learned of the watch's end, when it had its next connection, and when it saw the change."""
+    """When the client learned of the watch's end, when it had its next connection, and when it saw the change.
+
+    It never learns where its connection outlived the fault; one that it opened meanwhile is told all the same.
+    """
     seen = case.facts.observed(case.touch)
     lost = [expired.flow for expired in case.expired] or list(case.cut)
-    ends = [end.t for flow in lost if (end := flow.client_end()) is not None]
+    ends = [_awake(case, end.t) for flow in lost if (end := flow.client_end()) is not None]
     stop = stopped(case)
     detected = min((t for t in ends if t < stop), default=None)
+    since = detected if detected is not None or case.applied is None else case.applied.t
     reconnected = None
-    if detected is not None:
+    if since is not None:
         reconnected = min(
-            (f.established for f in case.flows if f.established is not None and f.established >= detected), default=None
+            (f.established for f in case.flows if f.established is not None and since <= f.established < stop),
+            default=None,
         )
     death = died(case)
     moments = {
@@ -169,6 +182,13 @@ def _recovery(case: Case) -> dict[str, object]:
         "died": None if death is None else death.t,
     }
     return {name: None if t is None else case.after_l0(t) for name, t in moments.items()}
+
+
+def _awake(case: Case, t: float) -> float:
+    """When a process that was stopped at that time could first act on what its kernel was told."""
+    looked = case.facts.process.get("healed")
+    frozen = looked is not None and looked.state == STOPPED and case.applied is not None
+    return case.healed if frozen and case.struck <= t < case.healed else t
 
 
 def stopped(case: Case) -> float:

@@ -40,8 +40,11 @@ MAX_NONCES = 5_000
 MAX_SAME = 32
 """Arrivals remembered per nonce, and rare records (faults, probes) remembered per kind."""
 
-MAX_TOUCHES = 200
-"""A busy scenario has 90 touches in three minutes."""
+MAX_TOUCHES = 1_000
+"""Busy ones that are remembered per cell: a scenario has 90 of them in three minutes. With more nothing is judged."""
+
+MAX_ASKED = 2_000
+"""Of a program that asks, the latest times."""
 
 MAX_TEXT = 500
 """Characters kept of a message that a program or the lab wrote."""
@@ -82,6 +85,7 @@ class CellFacts:
         self.packets: list[Sighting] = []
         self.too_many_packets = False
         self.touches: list[Touched] = []
+        self.too_many_touches = False
         self.settled: Settled | None = None
         self.faults: list[Fault] = []
         self.path_actions: list[PathAction] = []
@@ -100,6 +104,8 @@ class CellFacts:
         self.exited: Program | None = None
         self.violation: Program | None = None
         self.events: dict[str, Event] = {}
+        self.asked: list[float] = []
+        """When the program asked, lately."""
         self.arrivals: dict[str, list[float]] = {}
         self.forgotten_nonces = 0
 
@@ -111,7 +117,7 @@ class CellFacts:
             case Program():
                 self._program(record)
             case Touched():
-                _keep(self.touches, record, MAX_TOUCHES)
+                self._touched(record)
             case Settled():
                 if self.settled is None or record.t >= self.settled.t:
                     self.settled = record
@@ -162,6 +168,16 @@ class CellFacts:
         touched = {touch.nonce for touch in self.touches}
         return self.forgotten_nonces + sum(nonce not in touched for nonce in self.arrivals)
 
+    def _touched(self, record: Touched) -> None:
+        """However many are busy, there is room for the control touch and the last one."""
+        busy = sum(touched.role is Touch.BUSY for touched in self.touches)
+        if record.role is not Touch.BUSY:
+            _keep(self.touches, record, MAX_TOUCHES + MAX_SAME)
+        elif busy < MAX_TOUCHES:
+            self.touches.append(record)
+        else:
+            self.too_many_touches = True
+
     def _packet(self, record: Packet) -> None:
         if len(self.packets) >= MAX_PACKETS:
             self.too_many_packets = True
@@ -182,6 +198,8 @@ class CellFacts:
             self.violation = record
         elif record.event == "exited" and (self.exited is None or record.t < self.exited.t):
             self.exited = record
+        elif record.event == "asked":
+            self.asked = [*self.asked, record.t][-MAX_ASKED:]
         elif record.event == "observed" and record.nonce is not None:
             self._arrival(record.nonce[:MAX_TEXT], record.t)
 

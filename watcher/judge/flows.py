@@ -20,6 +20,9 @@ FORWARDING_SECONDS = 0.1
 JITTER_SECONDS = 0.05
 """By how much a packet's time and another record's may be out of step."""
 
+WIDEST_WINDOW = 1 << 30
+"""No receiver takes a packet that lies further ahead than this many octets (RFC 7323)."""
+
 Sender = Literal["client", "server", "path"]
 _WRAP = 1 << 32
 
@@ -213,6 +216,11 @@ def later(known: int | None, seen: int) -> int:
     return seen if (seen - known) % _WRAP < _WRAP >> 1 else known
 
 
+def beyond_window(known: int | None, seen: int) -> bool:
+    """Whether a sequence number lies further ahead of the next one than any window reaches."""
+    return known is not None and WIDEST_WINDOW < (seen - known) % _WRAP < _WRAP >> 1
+
+
 def _flow(port: int, packets: list[Seen]) -> Flow:
     expected: dict[Direction, int | None] = {"to-client": None, "to-server": None}
     ends: list[End] = []
@@ -224,7 +232,7 @@ def _flow(port: int, packets: list[Seen]) -> Flow:
             exact = expected[packet.direction] is None or packet.seq == expected[packet.direction]
             flag: Literal["FIN", "RST"] = "RST" if "R" in packet.flags else "FIN"
             ends.append(End(packet.t, packet.sender, flag, packet.direction, arrived, exact))
-        if arrived and "R" not in packet.flags:
+        if arrived and "R" not in packet.flags and not beyond_window(expected[packet.direction], packet.seq):
             expected[packet.direction] = later(expected[packet.direction], packet.next_seq)
         if packet.direction == "to-client" and "S" in packet.flags and packet.at_client is not None:
             answered = True

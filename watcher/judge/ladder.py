@@ -105,6 +105,8 @@ def _events(case: Case, stop: float) -> Iterator[Step]:
             yield event(What.HEALED, fault.t, text=fault.name)
     yield event(What.TOUCH, case.touch.sent)
     for probe in case.facts.probes:
+        if probe.to != "virtual":
+            continue  # no connection as the client would make it
         what = What.FRESH_WORKS if probe.ok else What.FRESH_FAILS
         yield event(what, probe.t, every_seconds=round(probe.seconds, 3), text=(probe.error or "")[:200])
     seen = case.facts.observed(case.touch)

@@ -9,8 +9,7 @@ from statistics import median
 from watcher.judge.case import SILENCE_TOLERANCE_SECONDS, Case, Incomplete
 from watcher.judge.flows import Flow
 from watcher.judge.keepalive import ANSWER_SECONDS, wakings
-from watcher.judge.proofs import PROOFS, Finding
-from watcher.model import Ending
+from watcher.judge.proofs import IDLE, PROOFS, STANDING, Finding
 from watcher.records import Direction
 
 HAPPENED = "happened"
@@ -21,6 +20,9 @@ KEPT_BY_BOTH = "prevented (kept alive by client and server)"
 REPLACED = "prevented (replaced)"
 CLOSED_BEFORE = "prevented (closed before the fault)"
 UNPROVEN = "unproven"
+
+NO_FAULT = "no-fault"
+"""The proof of scenarios that are meant to have none."""
 
 
 @dataclass(frozen=True)
@@ -46,33 +48,47 @@ def prove(case: Case) -> tuple[Proven, dict[str, Finding]]:
     try:
         for name in names:
             findings[name] = PROOFS[name](case)
-        failed = [f"{name}: {finding.seen}" for name, finding in findings.items() if not finding.holds]
+        failed = [name for name, finding in findings.items() if not finding.holds]
         if not failed:
             return Proven(HAPPENED, "; ".join(finding.seen for finding in findings.values())), findings
-        return _prevented(case) or Proven(UNPROVEN, failed[0]), findings
+        # What nothing excuses is the reason that a reader needs.
+        worst = next((name for name in failed if name in STANDING), failed[0])
+        unproven = Proven(UNPROVEN, f"{worst}: {findings[worst].seen}")
+        if worst in STANDING:
+            return unproven, findings
+        return _prevented(case, set(failed)) or unproven, findings
     except Incomplete as missing:
         return Proven(UNPROVEN, str(missing)), findings
 
 
-def _prevented(case: Case) -> Proven | None:
+def _prevented(case: Case, failed: set[str]) -> Proven | None:
+    """How the client escaped what these proofs were to show: an idle timeout, or all of it, by having no connection."""
     if case.watch is None:
         return None
-    idle = case.plan.fault == "idle-expiry" and case.plan.timing.idle_timeout_seconds is not None
-    if idle and case.watch in case.open_at_touch:
+    switched_off = case.plan.fault == "none"
+    escapes = not switched_off and case.plan.timing.idle_timeout_seconds is not None and failed <= IDLE
+    if escapes and case.watch in case.open_at_touch:
         return _kept_alive(case, case.watch)
     if not case.open_at_touch and not case.expired:
         return _closed_before(case)
-    return _replaced(case) if idle and not case.watch_expired else None
+    return _replaced(case) if escapes and not case.watch_expired else None
 
 
 def _closed_before(case: Case) -> Proven | None:
-    """The client's connections were over before the fault could take hold, by its own doing or at its own request."""
+    """The client's connections were over before the fault could take hold, by its own doing or at its own request.
+
+    Where no fault was to be, that is only said of a scenario whose proof is this; nor where one was to be and was not.
+    """
     if case.plan.fault == "none":
-        if not PROOFS["no-fault"](case).holds:
+        if NO_FAULT not in case.plan.proof.before or not PROOFS[NO_FAULT](case).holds:
             return None
         before = case.touch.sent
+    elif case.applied is not None:
+        before = case.applied.t
+    elif case.plan.timing.idle_timeout_seconds is not None:
+        before = case.touch.sent
     else:
-        before = case.applied.t if case.applied is not None else case.touch.sent
+        return None
     requested = case.plan.effective.watch_timeout_seconds is not None
     last = None
     for flow in case.flows:
@@ -115,7 +131,7 @@ def _acts(case: Case, flow: Flow, towards: Direction) -> list[float]:
         if packet.direction == towards
         and case.l0 < packet.t <= case.touch.sent
         and packet.crossed
-        and (packet.length > 1 or packet.t in woken)
+        and (packet.length > 1 or (packet.t in woken and not case.counts_data))
     ]
 
 
@@ -133,6 +149,6 @@ def _never_silent(case: Case, flow: Flow) -> bool:
     """Packets that crossed the path came oftener than its idle timeout, up to the touch."""
     idle = case.plan.timing.idle_timeout_seconds
     assert idle is not None
-    data_only = case.plan.ending is Ending.CLOSE
-    silences = flow.silences(max(case.l0, flow.first), case.touch.sent, crossed=True, data_only=data_only)
+    since = max(case.l0, flow.first)
+    silences = flow.silences(since, case.touch.sent, crossed=True, data_only=case.counts_data)
     return all(end - begin < idle + SILENCE_TOLERANCE_SECONDS for begin, end in silences)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from watcher.judge import claims, wording
+from watcher.judge import busy, claims, wording
 from watcher.judge.case import Case, Incomplete
 from watcher.judge.ends import unasked_end
 from watcher.judge.proofs import Finding
@@ -89,11 +90,15 @@ def _sound(case: Case) -> None:
     if not facts.events:
         raise Invalid(Cause.INCOMPLETE, "nothing was seen of the program")
     _observed_control(case)
-    for touched, which in ((case.control, "the control touch"), (case.touch, "the touch")):
+    named = [(case.control, "the control touch"), *((each, "a busy touch") for each in case.touches[:-1])]
+    for touched, which in (*named, (case.touch, "the touch")):
         if touched.answered is None or touched.error is not None or not 200 <= (touched.status or 0) < 300:
             raise Invalid(Cause.UPDATE, f"{which}: {touched.error or f'status {touched.status}'}")
     if case.settled.port is None and case.plan.control is not Control.PERFECT:
         raise Invalid(Cause.INCOMPLETE, "L0 names no flow")
+    idle = busy.missing(case) if died(case) is None else None
+    if idle is not None:
+        raise Invalid(Cause.INCOMPLETE, idle)
     contradicted = claims.contradiction(case)
     if contradicted is not None:
         raise Invalid(Cause.CLAIMS, contradicted)
@@ -104,56 +109,76 @@ def _observed_control(case: Case) -> None:
     if "watching" not in facts.events:
         raise Invalid(Cause.NOT_WATCHING, f"it never began to watch{wording.ending(case)}")
     seen = facts.observed(case.control)
-    touch = max((t.sent for t in facts.touches if t.sent > case.control.sent), default=None)
+    # The next touch overwrote it.
+    touch = min((t.sent for t in case.touches if t.sent > case.control.sent), default=None)
     if seen is None or (touch is not None and seen >= touch):
         raise Invalid(Cause.NOT_WATCHING, wording.ending(case).removeprefix(": ") or "it said nothing")
 
 
 def _updated(case: Case) -> None:
-    """The update was quick enough to measure anything by it."""
-    touch = case.touch
-    assert touch.answered is not None
-    took, deadline = touch.answered - touch.sent, case.plan.timing.deadline_seconds
-    if took > deadline:
-        raise Invalid(Cause.SLOW_UPDATE, f"it took {took:.1f} s, the deadline is {deadline:g} s")
+    """The updates were quick enough to measure anything by them."""
+    deadline = case.plan.timing.deadline_seconds
+    for touch in case.touches:
+        assert touch.answered is not None
+        took = touch.answered - touch.sent
+        if took > deadline:
+            raise Invalid(Cause.SLOW_UPDATE, f"it took {took:.1f} s, the deadline is {deadline:g} s")
 
 
 def _decide(case: Case, proven: Proven) -> Outcome:
     """The client's own verdicts, on a cell whose fault is proven or was prevented."""
-    facts, touch = case.facts, case.touch
-    seen = facts.observed(touch)
-    delay = None if seen is None else round(seen - touch.sent, 3)
-    verdict = None if seen is None else _in_time(case, touch, seen)
+    facts = case.facts
+    waits = busy.awaited(case)
+    delays = [wait.delay_seconds for wait in waits if wait.delay_seconds is not None]
+    # Whoever saw the last one knows a newer state than all before it.
+    worst = max(delays) if waits[-1].seen is not None else None
+    delay = None if worst is None else round(worst, 3)
+    verdict = None if worst is None else _all_in_time(case, waits)
     healthy = case.plan.fault == "none" and case.plan.control is None
     # A program that broke the contract was ended by the harness: that end of its watch is not its own.
     aborted = unasked_end(case) if healthy and facts.violation is None else None
     if aborted is not None:
         return _outcome(Verdict.FALSE_ABORT, delay, wording.aborted(case, aborted), proven)
-    if verdict is not None:
-        reason = wording.seen_in_time(case, proven, seen) if verdict is Verdict.OK else wording.seen_late(case, seen)
+    if verdict is not None and worst is not None:
+        reason = wording.seen_in_time(case, proven, worst) if verdict is Verdict.OK else wording.seen_late(case, worst)
         return _outcome(verdict, delay, reason, proven)
     death = died(case)
     if death is not None:
         return _outcome(Verdict.DIED, None, wording.death(case, death), proven)
-    _window_was_open(case, touch)
+    _window_was_open(case, case.touch)
     return _outcome(Verdict.STUCK, None, wording.stuck(case), proven)
 
 
-def _in_time(case: Case, touch: Touched, seen: float) -> Verdict:
+def _all_in_time(case: Case, waits: Sequence[busy.Awaited]) -> Verdict:
+    """LATE where one was late without doubt, whatever is undecidable of others, which then raise Invalid."""
+    doubt = None
+    for wait in waits:
+        try:
+            if _in_time(case, wait) is Verdict.LATE:
+                return Verdict.LATE
+        except Invalid as invalid:
+            doubt = invalid
+    if doubt is not None:
+        raise doubt
+    return Verdict.OK
+
+
+def _in_time(case: Case, wait: busy.Awaited) -> Verdict:
     """OK or LATE. Raises Invalid where the update's own slowness, or the scale's floor, decides between them."""
-    timing = case.plan.timing
+    timing, touch, seen, delay = case.plan.timing, wait.touched, wait.seen, wait.delay_seconds
     assert touch.answered is not None
-    within_sent, within_answered = (seen - since <= timing.deadline_seconds for since in (touch.sent, touch.answered))
+    assert seen is not None
+    assert delay is not None
+    counted = (wait.since, max(wait.since, touch.answered))
+    within_sent, within_answered = (seen - since <= timing.deadline_seconds for since in counted)
     if within_sent != within_answered:
         took = touch.answered - touch.sent
-        raise Invalid(
-            Cause.SLOW_UPDATE, f"it took {took:.2f} s, which decides whether {seen - touch.sent:.2f} s is late"
-        )
+        raise Invalid(Cause.SLOW_UPDATE, f"it took {took:.2f} s, which decides whether {delay:.2f} s is late")
     if not within_sent:
         return Verdict.LATE
-    if seen - touch.sent > timing.scaled_deadline_seconds:
+    if delay > timing.scaled_deadline_seconds:
         between = f"{timing.scaled_deadline_seconds:g} s and {timing.deadline_seconds:g} s"
-        raise Invalid(Cause.SCALE, f"it saw the change after {seen - touch.sent:.2f} s, between {between}")
+        raise Invalid(Cause.SCALE, f"it saw the change after {delay:.2f} s, between {between}")
     return Verdict.OK
 
 
@@ -170,7 +195,7 @@ def died(case: Case) -> Program | None:
 def _window_was_open(case: Case, touch: Touched) -> None:
     assert touch.answered is not None
     timing = case.plan.timing
-    opened = case.closed - touch.sent
+    opened = case.closed - case.window_opens
     needed = max(WINDOW_SHARE * timing.window_seconds, timing.deadline_seconds)
     if opened < needed or case.closed - touch.answered < timing.deadline_seconds:
         raise Invalid(

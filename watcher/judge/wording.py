@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from watcher.judge.busy import awaited
 from watcher.judge.case import Case
-from watcher.judge.flows import End
+from watcher.judge.flows import End, Flow
 from watcher.judge.proving import HAPPENED, Proven
 from watcher.records import Program
 
@@ -18,19 +19,25 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if abs(value) < 1 else f"{value:.1f} s"
 
 
-def seen_in_time(case: Case, proven: Proven, seen: float | None) -> str:
+def seen_in_time(case: Case, proven: Proven, delay_seconds: float) -> str:
+    """``delay_seconds`` is the worst, where there were many touches."""
+    said = _saw(case, delay_seconds)
     if proven.kind.startswith("prevented"):
-        return proven.detail
-    said = f"saw the change after {seconds((seen or 0.0) - case.touch.sent)}"
+        return proven.detail if len(case.touches) == 1 else f"{proven.detail}; {said}"
     if proven.kind == HAPPENED and case.plan.fault != "none" and case.open_at_touch:
         youngest = max(flow.first for flow in case.open_at_touch)
         if case.watch is None or youngest > case.watch.first:
             said += f", on a connection opened {seconds(case.touch.sent - youngest)} before it"
+        elif case.watch in case.cut and _delivered(case, case.watch):
+            said += ", on the connection that the fault had struck"
     return said
 
 
-def seen_late(case: Case, seen: float | None) -> str:
-    return f"saw the change after {seconds((seen or 0.0) - case.touch.sent)}{_no_keepalive(case)}"
+def seen_late(case: Case, delay_seconds: float) -> str:
+    said = _saw(case, delay_seconds)
+    if case.healed < case.touch.sent:
+        said += f", {seconds(case.touch.sent + delay_seconds - case.healed)} after the fault was over"
+    return f"{said}{_no_keepalive(case)}"
 
 
 def aborted(case: Case, end: End) -> str:
@@ -42,20 +49,20 @@ def death(case: Case, ended: Program) -> str:
     """Says how it ended, when, and what it last complained of."""
     after = ended.t - case.l0
     said = f"{_how(ended)}, {seconds(after)} after the last packet" if after >= 0 else _how(ended)
-    return said + _last_words(case)
+    return said + _seen_before(case) + _last_words(case)
 
 
 def stuck(case: Case) -> str:
     timing = case.plan.timing
-    over = case.touch.sent + timing.window_seconds
+    over = case.window_opens + timing.window_seconds
     if case.plan.control is not None and not case.flows:
         state = "it was not on a path"
     elif any(flow.open_at(over) for flow in case.flows):
         state = "its connection was still open"
     else:
         state = "it had no connection"
-    window = seconds(timing.window_seconds)
-    return f"never saw the change; {state} when the window closed {window} later{_no_keepalive(case)}{_foretold(case)}"
+    closed = f"{state} when the window closed {seconds(timing.window_seconds)} later"
+    return f"never saw the change; {closed}{_seen_before(case)}{_no_keepalive(case)}{_foretold(case)}"
 
 
 def ending(case: Case) -> str:
@@ -66,6 +73,24 @@ def ending(case: Case) -> str:
             return f": {_how(ended)}{_last_words(case)}"
     error = facts.events.get("error")
     return f": {_short(error.message)}" if error is not None and error.message else ""
+
+
+def _saw(case: Case, delay_seconds: float) -> str:
+    if len(case.touches) == 1:
+        return f"saw the change after {seconds(delay_seconds)}"
+    return f"saw all {len(case.touches)} changes, at worst after {seconds(delay_seconds)}"
+
+
+def _seen_before(case: Case) -> str:
+    """How far a program got that did not see the last of many changes."""
+    if len(case.touches) == 1:
+        return ""
+    seen = sum(wait.seen is not None for wait in awaited(case))
+    return f"; of {len(case.touches)} changes it had seen {seen}"
+
+
+def _delivered(case: Case, flow: Flow) -> bool:
+    return any(packet.crossed for packet in case.payload_to_client(flow))
 
 
 def _how(ended: Program) -> str:

@@ -26,6 +26,10 @@ OWN_SERVICES = "10.96.1.0"
 OWN_SERVERS = "10.113.0.0/16"
 """API servers of scenarios' own, each at the end of a link to the cluster."""
 MOST_OWN_SERVERS = 60
+POLL_PORT = 6450
+"""A server that keeps connections on which nobody asks."""
+HISTORY_PORT = 6445
+"""In the cluster's namespace: an API server that refuses history."""
 PROXY_PORT = 6500
 """The first of the ports of the proxies before the API server, in the cluster's namespace."""
 NATS_PORT = 6620

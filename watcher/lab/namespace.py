@@ -56,12 +56,12 @@ class Namespace:
 
     @staticmethod
     def create(names: Iterable[str]) -> None:
-        batch = "".join(f"netns add {name}\n" for name in names)
-        made = subprocess.run(["ip", "-batch", "-"], input=batch, text=True, capture_output=True, check=False)
-        if made.returncode:
-            raise LabFailure(
-                f"cannot make network namespaces: {made.stderr.strip()}", advice="`watcher doctor` looks for the cause"
-            )
+        _batch("make", [f"netns add {name}" for name in names])
+
+    @staticmethod
+    def remove(names: Iterable[str]) -> None:
+        """Their names; the kernel keeps each for as long as a process or a socket is in it."""
+        _batch("remove", [f"netns del {name}" for name in names])
 
     def enter(self, action: Callable[[], T]) -> T:
         """Runs ``action`` inside, blocks until it is done, and returns or raises what it did."""
@@ -94,3 +94,12 @@ class Namespace:
             return values
 
         return self.enter(read)
+
+
+def _batch(what: str, lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(["ip", "-batch", "-"], input=text, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise LabFailure(
+            f"cannot {what} network namespaces: {done.stderr.strip()}", advice="`watcher doctor` looks for the cause"
+        )

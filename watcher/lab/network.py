@@ -6,11 +6,13 @@ raised without root, so with resolved entries a few hundred links lose packets t
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from watcher.lab.addresses import (
     API_ADDRESS,
@@ -31,6 +33,8 @@ CLIENT_SIDE = "client"
 SERVER_SIDE = "server"
 """Name of the path's interface towards the cluster."""
 
+_NOBODY = {"silence": "blackhole", "unreachable": "unreachable"}
+"""What a router answers for an address that is nobody's: its kind of route."""
 _QUIET = {
     "net.ipv6.conf.all.disable_ipv6": 1,
     "net.ipv6.conf.default.disable_ipv6": 1,
@@ -174,12 +178,30 @@ def unplug_server(number: int, cluster: Namespace, answer: Literal["silence", "u
 
     def inside_cluster() -> None:
         with IPRoute() as ip:
-            kind = {"silence": "blackhole", "unreachable": "unreachable"}[answer]
-            ip.route("replace", dst=f"{link.far}/32", type=kind)
+            ip.route("replace", dst=f"{link.far}/32", type=_NOBODY[answer])
             for index in ip.link_lookup(ifname=f"server-{number}"):
                 ip.link("del", index=index)
 
     cluster.enter(inside_cluster)
+
+
+def remove_server(number: int, cluster: Namespace) -> None:
+    """Takes its namespace, its link and what the router says of its address away; its processes have ended."""
+    link, uplink = own_link(number), f"server-{number}"
+
+    def inside_cluster() -> None:
+        with IPRoute() as ip:
+            for kind in _NOBODY.values():
+                try:
+                    ip.route("del", dst=f"{link.far}/32", type=kind)
+                except NetlinkError as error:
+                    if error.code != errno.ESRCH:
+                        raise
+            for index in ip.link_lookup(ifname=uplink):
+                ip.link("del", index=index)
+
+    cluster.enter(inside_cluster)
+    Namespace.remove([uplink])
 
 
 def _add_veth(ip: IPRoute, name: str, mac: str, peer: Namespace, peer_name: str, peer_mac: str) -> None:
@@ -214,5 +236,6 @@ __all__ = [
     "make_cluster",
     "make_server",
     "remove_cell",
+    "remove_server",
     "unplug_server",
 ]

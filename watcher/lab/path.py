@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from watcher.lab.addresses import (
 )
 from watcher.lab.capture import Capture
 from watcher.lab.idle_reset import Expiry, IdleFlows
+from watcher.lab.mute import MuteServer
 from watcher.lab.network import CellNetwork
 from watcher.lab.packets import Segment
 from watcher.model import Balancer, Ending, InvalidPackets, ServerKeepalive, Timing
@@ -72,6 +73,8 @@ class LabPath:
         self, plan: PathPlan, network: CellNetwork, folder: Path, emit: Emit, *, most_octets: int | None = None
     ) -> None:
         self.network = network
+        self.mute = MuteServer(network.path, network.virtual, VIRTUAL_PORT)
+        """Where new connections end up while the path leads nowhere, once it listens."""
         self._cell = str(plan.id)
         self._plan = plan
         self._emit = emit
@@ -110,6 +113,27 @@ class LabPath:
     def established(self) -> tuple[FlowKey, ...]:
         return tuple(flow for flow in self.flows() if flow.state == "ESTABLISHED")
 
+    def reset(self, flows: Iterable[FlowKey]) -> None:
+        """Forgets these flows and resets both sides, with exactly the numbers that they expect. Flows that are over by
+        now are left alone. Blocks: meant for a thread.
+        """
+        client, network = self.network.client_address, self.network
+        with network.path.enter(_raw_socket) as raw:
+            for flow in flows:
+                numbers = self.next_numbers(flow.port)
+                if numbers is None:
+                    continue
+                conntrack.forget(network.path, client, flow.port, network.virtual)
+                self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="forgot", port=flow.port))
+                address, _, port = (flow.server or f"{self.server.address}:{self.server.port}").rpartition(":")
+                to_client, to_server = numbers
+                segment = packets.reset((client, flow.port), (address, int(port)), to_server)
+                raw.sendto(segment, (address, 0))
+                segment = packets.reset((network.virtual, VIRTUAL_PORT), (client, flow.port), to_client)
+                raw.sendto(segment, (client, 0))
+                self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-server", port=flow.port))
+                self._emit(PathAction(t=time.monotonic(), cell=self._cell, action="reset-client", port=flow.port))
+
     async def look(self, moment: Moment) -> None:
         """Records what the path's kernel knows and has counted, and pinned sysctls that read differently."""
 
@@ -141,6 +165,7 @@ class LabPath:
             self._emit(Dropped(t=time.monotonic(), cell=self._cell, packets=lost))
         if self._raw is not None:
             self._raw.close()
+        self.mute.close()
 
     def _see(self, at: float, link: Link, segment: Segment) -> None:
         self._emit(

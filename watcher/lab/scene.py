@@ -22,6 +22,11 @@ class OwnServer(Protocol):
     """
 
     server: Server
+    namespace: Namespace
+    """Where it lives: its kernel's word on its clients' connections."""
+
+    def honours(self, namespace: str) -> None:
+        """Returns when it lets the cell of this namespace read its trigger, as the shared one does already."""
 
     def signal(self, number: signal.Signals) -> None:
         """To the API server's process; harmless when it has ended."""
@@ -35,8 +40,10 @@ class OwnServer(Protocol):
     def move_endpoint(self) -> None:
         """Its Service leads to the shared API server from now on; kube-proxy has heard of it when this returns."""
 
-    def start_anew(self) -> None:
-        """Changes are made to the cluster, then it is started again: it knows nothing of the time before."""
+    def start_anew(self) -> Server:
+        """Changes are made to the cluster, then another is started beside it, which knows nothing of the time before.
+        Returns where that one is, ready; the first goes on.
+        """
 
 
 class Proxy(Protocol):
@@ -59,6 +66,8 @@ class Scene:
     """The client's processes that live."""
     own: OwnServer | None = None
     proxy: Proxy | None = None
+    forgetful: Server | None = None
+    """An API server that refuses whatever history there was before the client came to it."""
 
     def take_over(self) -> None:
         """New connections go to the shared API server from now on; those that exist stay where they are."""

@@ -148,7 +148,9 @@ def _shown(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
-def environment(effective: Settings, profile: str, namespace: str, name: str) -> dict[str, str]:
+def environment(
+    effective: Settings, profile: str, namespace: str, name: str, *, ask_after_seconds: float | None = None
+) -> dict[str, str]:
     """The contract's variables for a program: only those of its profile are set. Where its server is says its protocol.
 
     Numbers are in seconds, counts are plain. Raises ``ValueError`` where a number that the kernel or the API takes
@@ -167,6 +169,7 @@ def environment(effective: Settings, profile: str, namespace: str, name: str) ->
         "WATCHER_PING_IDLE": _number(effective.ping_idle_seconds),
         "WATCHER_PING_TIMEOUT": _number(effective.ping_timeout_seconds),
         "WATCHER_RETRY_SECONDS": _number(effective.retry_seconds),
+        "WATCHER_POLL_SECONDS": _number(ask_after_seconds),
     }
     return {variable: text for variable, text in variables.items() if text is not None}
 

@@ -18,6 +18,7 @@ from watcher.errors import UnknownName
 from watcher.lab.addresses import Server
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
+from watcher.lab.path import Emit
 from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
 from watcher.records import ProbedTo
@@ -37,6 +38,7 @@ class Stage:
     api: ApiServer
     control_plane: ControlPlane
     updater: Updater
+    emit: Emit
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class Service(Protocol):
 
     server: Server | None
     """Where paths lead; None is the API server."""
-    pulls: bool
-    """Clients ask: the control touch comes before they start, and a delay begins when they ask."""
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
-        """Makes what the cell needs; returns the variables that its program finds it by. Raises LabFailure."""
+        """Makes what the cell needs, beside its namespace, which exists; returns the variables that its program finds it
+        by. Raises LabFailure.
+        """
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         """Gives the nonce to the server, over a connection that crosses no path. Never raises for the network."""

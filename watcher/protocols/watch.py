@@ -19,28 +19,26 @@ class WatchService:
     """The stage's API server."""
 
     server: Server | None = None
-    pulls = False
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        self.stage = stage
         self._tokens: dict[str, str] = {}
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
-        await self._stage.updater.create(tenant.trigger)
         # By file: given as data, libraries write it to temporary files of their own and leave them behind.
         authority = tenant.scratch / "ca.pem"
-        authority.write_text(self._stage.api.ca_pem)
-        token = await self._stage.control_plane.admit(tenant.trigger.namespace)
+        authority.write_text(self.stage.api.ca_pem)
+        token = await self.stage.control_plane.admit(tenant.trigger.namespace)
         self._tokens[tenant.cell] = token
         file = tenant.scratch / "kubeconfig"
         file.write_text(json.dumps(_kubeconfig(tenant, str(authority), token)))
         return {"KUBECONFIG": str(file)}
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
-        return await self._stage.updater.patch(tenant.trigger, nonce)
+        return await self.stage.updater.patch(tenant.trigger, nonce)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:
-        at, ca_pem = tenant.virtual, self._stage.api.ca_pem
+        at, ca_pem = tenant.virtual, self.stage.api.ca_pem
         if to == "history":
             trigger = (tenant.trigger.namespace, tenant.trigger.name)
             return probe.resume(at.address, at.port, ca_pem, seconds, self._tokens[tenant.cell], trigger, since)

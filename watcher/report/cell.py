@@ -11,6 +11,12 @@ from watcher.report.words import printable
 
 FILE = "verdict.txt"
 
+PROBES = {
+    "virtual": "the probe: the lab's own fresh connection at the touch",
+    "server": "the probe of the first API server itself: the lab's own connection at the touch",
+    "history": "the probe of the history: the lab's own watch at the touch",
+}
+
 
 def text(cell: CellResult, run: RunResult) -> str:
     """The file's content; all that a program or the network said is made harmless to a terminal."""
@@ -45,6 +51,8 @@ def _times(evidence: dict[str, Any], run: RunResult) -> Iterator[tuple[float, st
     known: dict[str, float | None] = {
         "the touch was sent": evidence.get("touch", {}).get("sent"),
         "the program observed the touch": evidence.get("observed"),
+        "the client knew that its connection was gone": evidence.get("recovery", {}).get("detected"),
+        "the client was connected again": evidence.get("recovery", {}).get("reconnected"),
         "the program ended": evidence.get("recovery", {}).get("died"),
         "the window closed; the harness ended the program": evidence.get("window_closed"),
     }
@@ -65,7 +73,7 @@ def _packets(evidence: dict[str, Any]) -> Iterator[str]:
             yield f"  {flow['port']}  another connection of the program, from {flow['first']:.3f} s on"
     for probe in evidence.get("probes", ()):
         if probe["port"] is not None:
-            yield f"  {probe['port']}  the probe: the lab's own fresh connection at the touch, closed by it"
+            yield f"  {probe['port']}  {PROBES[probe.get('to', 'virtual')]}, closed by it"
     yield ""
     yield "See for yourself (a packet in both files was forwarded; in one only, it was stopped or made by the path):"
     for link in ("client", "server"):

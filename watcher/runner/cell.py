@@ -28,6 +28,7 @@ from watcher.lab.addresses import (
 from watcher.lab.control_plane import kube_proxy
 from watcher.lab.control_plane.kube_proxy import KubeProxy
 from watcher.lab.control_plane.running import ControlPlane
+from watcher.lab.history import HistoryProxy
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit, LabPath
 from watcher.lab.proxies import Proxies
@@ -39,10 +40,22 @@ from watcher.programs import contract, probe
 from watcher.programs.probe import ProbeResult
 from watcher.programs.process import Command
 from watcher.protocols import Service, Tenant
-from watcher.records import Began, Closed, Fault, LabError, Moment, Probed, ProbedTo, Settled, Sockets, Touched
+from watcher.records import (
+    Began,
+    Closed,
+    Fault,
+    LabError,
+    Moment,
+    Probed,
+    ProbedTo,
+    Settled,
+    Socket,
+    Sockets,
+    Touched,
+)
 from watcher.runner.client import Client
 from watcher.runner.gate import Gate
-from watcher.runner.group import Group
+from watcher.runner.group import Group, Together
 from watcher.runner.order import Launch, folder_of
 from watcher.updater import ApiServer, Trigger, Updater, Watcher
 
@@ -76,6 +89,8 @@ class Lab:
     """Where a path of this stage has one."""
     services: Mapping[str, Service] = field(default_factory=dict)
     """By protocol."""
+    history: HistoryProxy | None = None
+    """Where a fault of this stage needs one."""
     groups: dict[str, Group] = field(default_factory=dict)
     """Of the wave that runs."""
 
@@ -143,10 +158,15 @@ class CellRun:
                 cluster=self._lab.cluster,
                 shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
                 pids=self._client.pids,
-                own=self._group.own if self._group is not None else None,
+                own=Together(self._group, self._cell) if self._group is not None else None,
                 proxy=self._lab.proxies if self._plan.proxy else None,
+                forgetful=self._lab.history.server if self._lab.history is not None else None,
             )
+        # Whatever its protocol: misses are written there.
+        await self._lab.updater.create(self._trigger)
         self._variables = await self._service.admit(self._tenant)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.own.honours, self._trigger.namespace)
 
     def _make_path(self) -> None:
         balanced = self._plan.balancer is Balancer.LAB
@@ -170,12 +190,14 @@ class CellRun:
 
     async def _play(self) -> None:
         client, timing = self._client, self._plan.timing
+        # Who asks is told by the first answer, who watches when the watch has begun.
+        control = await self._touch(Touch.CONTROL) if timing.ask_after_seconds is not None else None
         async with self._lab.gate.start():
             await self._spawn()
             await self._first(START_SECONDS, client.watching.wait(), client.exited.wait())
         if not client.watching.is_set() or client.exited.is_set():
             return
-        settled = await self._control_touch()
+        settled = await self._control_touch(control)
         if settled is None:
             return
         fault_due = settled.l0 + timing.fault_after_seconds
@@ -190,11 +212,21 @@ class CellRun:
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
             if self._kube_proxy is not None:
                 self._kube_proxy.check()
+            self._check_proxies()
             if self._path is not None:
                 await self._path.look("touch")
             await self._look_at_sockets("touch")
             await _sleep_until(due)
-            await self._the_touch()
+            await self._the_touch(settled.l0)
+            # Without them nothing new comes through, which no client could be blamed for; kube-proxy's rules stay.
+            self._check_proxies()
+
+    def _check_proxies(self) -> None:
+        """Raises ControlPlaneFailure where one that this cell's path leads to has ended."""
+        if self._plan.proxy and self._lab.proxies is not None:
+            self._lab.proxies.check()
+        if self._lab.history is not None and faults.FORGETFUL in faults.load(self._plan.fault).NEEDS:
+            self._lab.history.check()
 
     async def _meet(self, group: Group, settled: Settled) -> Settled:
         """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""
@@ -205,9 +237,9 @@ class CellRun:
         await group.all_settled(self._cell, settled.l0)
         return settled
 
-    async def _control_touch(self) -> Settled | None:
+    async def _control_touch(self, touched: Touched | None = None) -> Settled | None:
         updater = self._lab.updater
-        touched = await self._touch(Touch.CONTROL)
+        touched = touched or await self._touch(Touch.CONTROL)
         if touched.error is not None:
             raise LabFailure(f"the control touch failed: {touched.error}")
         seen = updater.wait(self._watcher, touched, CONTROL_SECONDS)
@@ -262,6 +294,8 @@ class CellRun:
     async def _fault(self, due: float) -> float | None:
         """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
         if self._scene is None:
+            if self._group is not None:
+                self._group.leave(self._cell)
             return None
         await _sleep_until(due)
         flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
@@ -304,20 +338,32 @@ class CellRun:
             await updater.judge_misses(self._trigger, [self._watcher], touched)
         updater.forget(touched, [self._watcher])
 
-    async def _the_touch(self) -> None:
+    async def _asked(self, due: float) -> float:
+        """When the client asked after the touch, or should have."""
+        client = self._client
+        await self._first(due + CONTROL_SECONDS - time.monotonic(), client.asked.wait(), client.exited.wait())
+        return time.monotonic() if client.asked.is_set() else due
+
+    async def _the_touch(self, l0: float) -> None:
         updater = self._lab.updater
         if self._path is not None:
             probed: list[ProbedTo] = ["virtual"]
             probed += ["server"] if self._group is not None else []
             probed += ["history"] if "history-gone" in (*self._plan.proof.before, *self._plan.proof.after) else []
             self._tasks += [asyncio.create_task(self._probe(to)) for to in probed]
+        self._client.asked.clear()
         touched = await self._touch(Touch.TOUCH)
         if touched.error is None:
-            misses = asyncio.create_task(updater.judge_misses(self._trigger, [self._watcher], touched))
-            self._tasks.append(misses)
-            left = max(0.0, touched.sent + self._plan.timing.window_seconds - time.monotonic())
+            timing = self._plan.timing
+            since = (
+                touched.sent if timing.ask_after_seconds is None else await self._asked(l0 + timing.ask_after_seconds)
+            )
+            misses = updater.judge_misses(self._trigger, [self._watcher], touched, since=since)
+            missed = asyncio.create_task(misses)
+            self._tasks.append(missed)
+            left = max(0.0, since + timing.window_seconds - time.monotonic())
             await self._first(left, updater.wait(self._watcher, touched, left), self._client.exited.wait())
-            await misses
+            await missed
         await asyncio.gather(*self._tasks)
         updater.forget(touched, [self._watcher])
         await _sleep_until(touched.t + GRACE_SECONDS)
@@ -356,7 +402,13 @@ class CellRun:
             "HOME": str(self._scratch),
             "TMPDIR": str(self._scratch),
             **self._variables,
-            **contract.environment(plan.effective, plan.id.profile, self._trigger.namespace, self._trigger.name),
+            **contract.environment(
+                plan.effective,
+                plan.id.profile,
+                self._trigger.namespace,
+                self._trigger.name,
+                ask_after_seconds=plan.timing.ask_after_seconds,
+            ),
         }
         namespace = self._network.client.path if self.on_path else None
         command = Command(arguments=arguments, environment=environment, folder=self._folder, namespace=namespace)
@@ -367,8 +419,14 @@ class CellRun:
             return
         seen = await asyncio.to_thread(self._client.sockets)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
-        served = await asyncio.to_thread(sockets.of_peer, self._lab.cluster, self._network.client_address)
+        served = await asyncio.to_thread(self._served)
         self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
+
+    def _served(self) -> tuple[Socket, ...]:
+        """The client's connections as the API servers' side has them: of the scenario's own, and of the shared one."""
+        own = (self._group.own.namespace,) if self._group is not None else ()
+        client = self._network.client_address
+        return tuple(socket for space in (*own, self._lab.cluster) for socket in sockets.of_peer(space, client))
 
     async def _clean_up(self) -> None:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""
@@ -383,10 +441,11 @@ class CellRun:
             await self._kube_proxy.stop()
         if self._path is not None:
             await self._path.look("close")
+            # Before the fault is undone: what passes then is no evidence.
+            self._path.close()
             if self._scene is not None:
                 with suppress(LabFailure):
                     await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
-            self._path.close()
             await asyncio.to_thread(network.remove_cell, self._network)
 
     @staticmethod

@@ -33,6 +33,8 @@ class Client:
         self._cpu_seconds: float | None = None
         self.watching = asyncio.Event()
         self.exited = asyncio.Event()
+        self.asked = asyncio.Event()
+        """Since it was last cleared."""
 
     async def start(self, command: Command) -> None:
         self._process = await Process.spawn(command, limit=contract.MAX_LINE_BYTES)
@@ -101,6 +103,8 @@ class Client:
         self._emit(record)
         if record.event == "watching":
             self.watching.set()
+        elif record.event == "asked":
+            self.asked.set()
         elif record.event == "observed" and record.nonce is not None:
             self._observed(record.nonce)
 

@@ -14,11 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from watcher import plan, protocols
+from watcher import faults, plan, protocols
 from watcher.errors import LabFailure, WatcherError
 from watcher.lab import network, sandbox, sysctls
 from watcher.lab.addresses import cell_number
@@ -26,6 +27,7 @@ from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
 from watcher.lab.control_plane.own import OwnApiServer
 from watcher.lab.control_plane.running import ControlPlane
+from watcher.lab.history import HistoryProxy
 from watcher.lab.namespace import Namespace
 from watcher.lab.proxies import Proxies
 from watcher.model import Balancer, CellPlan
@@ -35,6 +37,9 @@ from watcher.runner.gate import Gate
 from watcher.runner.group import Group
 from watcher.runner.order import Order
 from watcher.updater import ApiServer, Updater
+
+MOST_THREADS = 256
+"""More than the cells of any wave that a machine has the memory for; made as they are needed."""
 
 
 class Outlet:
@@ -65,6 +70,8 @@ class Outlet:
 async def stage(order: Order, emit: Outlet, began: float) -> None:
     """Runs all cells of the order. Raises WatcherError when the lab cannot be made."""
     folder = Path(order.folder)
+    # A fault may hold its cell's thread for seconds; the other cells' faults and looks must not wait behind it.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="stage"))
     cells_by_number: dict[int, str] = {}
 
     def unserved(what: Unservable) -> None:
@@ -96,20 +103,29 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
         )
         number = 0
         surroundings = protocols.Stage(
-            cluster, folder, sandbox.SCRATCH, order.scale, api=api, control_plane=control_plane, updater=updater
+            cluster,
+            folder,
+            sandbox.SCRATCH,
+            order.scale,
+            api=api,
+            control_plane=control_plane,
+            updater=updater,
+            emit=emit,
         )
         try:
             async with (
                 _services(surroundings, order.cells) as services,
-                Proxies.start(cluster, folder, order.cells) as proxies,
+                _stand_ins(control_plane, cluster, folder, order.cells) as (proxies, history),
             ):
                 for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
                     numbered = dict(enumerate(wave, start=number + 1))
                     number += len(wave)
                     cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
-                    async with _groups(control_plane, cluster, folder, wave) as groups:
+                    async with _groups(control_plane, cluster, wave) as groups:
                         await _wave(
-                            replace(lab, proxies=proxies, services=services, groups=groups), numbered, control_plane
+                            replace(lab, proxies=proxies, history=history, services=services, groups=groups),
+                            numbered,
+                            control_plane,
                         )
         finally:
             updater.close()
@@ -126,8 +142,21 @@ async def _services(stage: protocols.Stage, cells: Sequence[CellPlan]) -> AsyncI
 
 
 @asynccontextmanager
+async def _stand_ins(
+    control_plane: ControlPlane, cluster: Namespace, folder: Path, cells: Sequence[CellPlan]
+) -> AsyncIterator[tuple[Proxies | None, HistoryProxy | None]]:
+    """What paths lead to besides API servers, for the whole stage: each where a cell's path or fault needs it."""
+    async with AsyncExitStack() as running:
+        proxies = await running.enter_async_context(Proxies.start(cluster, folder, cells))
+        history = None
+        if any(faults.FORGETFUL in faults.load(cell.fault).NEEDS for cell in cells):
+            history = await running.enter_async_context(HistoryProxy.start(cluster, folder, control_plane))
+        yield proxies, history
+
+
+@asynccontextmanager
 async def _groups(
-    control_plane: ControlPlane, cluster: Namespace, folder: Path, wave: Sequence[CellPlan]
+    control_plane: ControlPlane, cluster: Namespace, wave: Sequence[CellPlan]
 ) -> AsyncIterator[dict[str, Group]]:
     """An API server of its own for each group of the wave, all started at once."""
     members: dict[str, list[CellPlan]] = {}
@@ -142,9 +171,7 @@ async def _groups(
     async with AsyncExitStack() as running:
         starting = [
             running.enter_async_context(
-                OwnApiServer.start(
-                    control_plane, cluster, folder, number, service=cells[0].balancer is not Balancer.LAB
-                )
+                OwnApiServer.start(control_plane, cluster, number, service=cells[0].balancer is not Balancer.LAB)
             )
             for number, cells in enumerate(members.values(), 1)
         ]

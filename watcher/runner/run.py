@@ -22,7 +22,7 @@ from watcher.judge import proofs
 from watcher.judge.fold import Judge
 from watcher.judge.results import results_of
 from watcher.lab import sandbox
-from watcher.lab.control_plane import binaries, kube_proxy
+from watcher.lab.control_plane import binaries, haproxy, kube_proxy
 from watcher.lab.control_plane.binaries import Binaries
 from watcher.model import CellPlan, Results, ScenarioResult, StackResult, Verdict
 from watcher.programs import environments
@@ -109,9 +109,11 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             missing_backend=None
             if control_plane is not None
             else "needs the real control plane: the embedded one has no second API server to take over",
+            missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
             missing_protocols=missing_protocols,
             led_elsewhere={name for name in spoken if protocols.leads_elsewhere(name)},
+            blocking_faults=catalog.blocking_faults,
             scale=options.scale,
             repeat=options.repeat,
         )

@@ -14,7 +14,14 @@ import pytest
 from cryptography import x509
 
 from watcher.errors import ControlPlaneFailure, LabFailure, LabUnavailable
-from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, API_PORT, VIRTUAL_ADDRESS
+from watcher.lab.addresses import (
+    API_ADDRESS,
+    API_KEEPALIVE_PORT,
+    API_PORT,
+    MOST_OWN_SERVERS,
+    VIRTUAL_ADDRESS,
+    own_virtual,
+)
 from watcher.lab.control_plane import admission, apiserver, component, etcd, haproxy
 from watcher.lab.control_plane.api_client import Answer, ApiClient
 from watcher.lab.control_plane.certificates import Authority
@@ -40,6 +47,15 @@ def test_every_server_has_an_address_of_its_own_and_a_common_etcd(files: apiserv
     assert flags["authorization-mode"] == "RBAC"
 
 
+def test_only_a_scenarios_own_server_stays_out_of_the_endpoints(files: apiserver.Files) -> None:
+    """Otherwise all kube-proxies lead to a server that is harmed, or the ClusterIP of the shared one leads nowhere."""
+    line = [Path("kube-apiserver"), "10.113.0.6", files]
+    flag = "--endpoint-reconciler-type=none"
+    made = {own: apiserver.arguments(*line, audit_log=Path("a"), scale=1.0, own=own) for own in (False, True)}  # type: ignore[arg-type]
+    assert flag in made[True]
+    assert flag not in made[False]
+
+
 @pytest.mark.parametrize(("scale", "seconds"), [(1.0, "1800"), (10.0, "180"), (5000.0, "1")])
 def test_how_long_a_watch_may_live_scales(files: apiserver.Files, scale: float, seconds: str) -> None:
     """Otherwise a scaled run meets an end of watches that the true one does not, or none where it does."""
@@ -61,7 +77,8 @@ def test_keys_are_for_their_owner_and_names_for_all_clients(files: apiserver.Fil
     chain = x509.load_pem_x509_certificates(files.certificate.read_bytes())
     names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
-    assert addresses == {API_ADDRESS, "10.112.1.1", VIRTUAL_ADDRESS}
+    own = {name(number) for number in range(1, MOST_OWN_SERVERS + 1) for name in (apiserver.own_address, own_virtual)}
+    assert addresses == {API_ADDRESS, "10.112.1.1", VIRTUAL_ADDRESS} | own
     assert "kubernetes.default.svc" in names.get_values_for_type(x509.DNSName)
     with files.tokens.open(newline="") as opened:
         assert [row[0] for row in csv.reader(opened)] == ["a-token"]

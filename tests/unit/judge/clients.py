@@ -176,7 +176,7 @@ def act(cell: CellPlan, **switches: Any) -> Stage:
     client.watch(first, 0.0)
     if cell.fault == "blackhole" and stage.forgets:
         client.play(timing.fault_after_seconds)
-        stage.apply_fault(timing.fault_after_seconds)
+        stage.apply_fault(timing.fault_after_seconds, "client", "server")
     client.play(touch)
     stage.the_touch(touch)
     client.event(touch + 0.003)

@@ -36,6 +36,7 @@ from watcher.records import (
     PathAction,
     Planned,
     Probed,
+    ProcessState,
     Program,
     Record,
     RunEnded,
@@ -48,6 +49,8 @@ START = 1_000.0
 HOP = 0.0002
 SERVER_ISN = 4_294_967_000  # wraps within the first kilobyte
 CLIENT_ISN = 7_000
+SERVER = "192.0.2.1:6443"
+"""Where the path leads at first."""
 
 Side = Literal["client", "server"]
 
@@ -97,6 +100,8 @@ def plan(scenario: str, settings: Settings | None = None, **changes: Any) -> Cel
         "scaled_deadline_seconds": 10.0,
         "fault_after_seconds": 2.0,
         "server_keepalive_idle_seconds": keepalive,
+        "fault_seconds": None,
+        "busy_interval_seconds": None,
     }
     timing |= {name: changes.pop(name) for name in list(changes) if name in timing}
     stack, profile = changes.pop("stack", "python"), changes.pop("profile", "default")
@@ -124,7 +129,8 @@ class Connection:
     got: dict[Side, int] = field(default_factory=lambda: {"client": 0, "server": 0})
     refreshed: float = float("-inf")
     forgotten: bool = False
-    cut: bool = False
+    cut: frozenset[Side] = frozenset()
+    """Whose packets the path drops."""
     over: dict[Side, bool] = field(default_factory=lambda: {"client": False, "server": False})
     state: str = "ESTABLISHED"
 
@@ -142,7 +148,10 @@ class Stage:
         """Whether the path resets what it forgot, where its ending says so."""
         self.forgets = True
         """Whether the path forgets at all: False is a fault that was switched off."""
-        self.stopped = 0
+        self.stopped: dict[Side, int] = {"client": 0, "server": 0}
+        """Packets of each side that a fault's rules dropped."""
+        self.dark = False
+        """Whether the path drops everything."""
         self._ports = 40_000
 
     # -- packets ------------------------------------------------------------------------------------------------
@@ -158,8 +167,8 @@ class Stage:
         self._packet(t, side, _towards(side), flow.port, flags, seq, flow.got[side], length)
         if not back:
             flow.sent[side] = (seq + length + ("S" in flags) + ("F" in flags)) % 2**32
-        if flow.cut:
-            self.stopped += 1
+        if self.dark or side in flow.cut:
+            self.stopped[side] += 1
             return False
         if flow.forgotten:
             if self.plan.ending is Ending.RESET_ON_NEXT_PACKET and self.answers:
@@ -277,28 +286,43 @@ class Stage:
         values = {"answered": self.at(sent + took), "status": 200, "nonce": role.value} | fields
         self.add(Touched(t=self.at(sent + took), cell=self.cell, role=role, sent=self.at(sent), **values))
 
-    def apply_fault(self, t: float) -> None:
-        """The blackhole: cuts what is established now."""
-        cut = [flow for flow in self.connections if flow.state == "ESTABLISHED"]
-        for flow in cut:
-            flow.cut = True
-        keys = tuple(FlowKey(port=flow.port, state="ESTABLISHED") for flow in cut)
+    def apply_fault(self, t: float, *cut: Side) -> None:
+        """Records it with the flows that are established now, and drops what these sides of them send from now on."""
+        found = [flow for flow in self.connections if flow.state == "ESTABLISHED"]
+        for flow in found:
+            flow.cut = frozenset(cut)
+        keys = tuple(FlowKey(port=flow.port, state="ESTABLISHED", server=SERVER) for flow in found)
         self.add(Fault(t=self.at(t), cell=self.cell, name=self.plan.fault, action="apply", flows=keys))
+
+    def heal(self, t: float) -> None:
+        """Everything that a fault dropped passes again."""
+        self.dark = False
+        for flow in self.connections:
+            flow.cut = frozenset()
+        self.add(Fault(t=self.at(t), cell=self.cell, name=self.plan.fault, action="heal"))
+
+    def probed(self, t: float, took: float, error: str | None = None, **fields: Any) -> None:
+        """A probe that began at ``t``; with ``error`` it failed."""
+        values = {"ok": error is None, "seconds": took, "error": error} | fields
+        self.add(Probed(t=self.at(t + took), cell=self.cell, **values))
+
+    def looked_at_process(self, t: float, moment: Any, state: str, cpu_seconds: float) -> None:
+        self.add(ProcessState(t=self.at(t), cell=self.cell, moment=moment, state=state, cpu_seconds=cpu_seconds))
 
     def the_touch(self, t: float) -> None:
         """Looks at conntrack, touches, and probes; every server connection that is left gets the event."""
         for flow in self.connections:
             self._age(flow, t)
-        known = tuple(FlowKey(port=f.port, state=f.state) for f in self.connections if not f.forgotten)
+        known = tuple(FlowKey(port=f.port, state=f.state, server=SERVER) for f in self.connections if not f.forgotten)
         if self.plan.control is not Control.PERFECT:
             self.add(Conntrack(t=self.at(t - 0.05), cell=self.cell, moment="touch", flows=known))
         self.touched(Touch.TOUCH, t)
-        self.add(Probed(t=self.at(t + 0.02), cell=self.cell, port=60_000, ok=True, seconds=0.02))
+        self.probed(t, 0.02, port=60_000)
 
     def end(self, t: float, *, exits: bool = True) -> None:
         if exits:
             self.program(t - 0.1, "exited", status=0, by_harness=True)
-        counted = {"blackhole-to-client": self.stopped}
+        counted = {"blackhole-to-client": self.stopped["server"], "blackhole-to-server": self.stopped["client"]}
         self.add(Counters(t=self.at(t - 0.05), cell=self.cell, moment="close", packets=counted))
         self.add(Closed(t=self.at(t), cell=self.cell, folder="cells/x"))
 

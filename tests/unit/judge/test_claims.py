@@ -288,7 +288,7 @@ def test_a_cut_connection_is_no_silence_of_the_client() -> None:
     """The blackhole swallows PINGs: whoever claims them would be invalid in it."""
     stage = Stage(plan("blackhole"))
     flow = stage.begin()
-    stage.apply_fault(2)
+    stage.apply_fault(2, "client", "server")
     stage.the_touch(TOUCH)
     stage.say(flow, TOUCH + 0.003, "server")
     stage.end(TOUCH + 121)

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.unit.judge.clients import act, cell_of
+from tests.unit.judge.findings import case_of, finding, on, without
 from tests.unit.judge.stage import Stage, plan
 from watcher.errors import UsageError
-from watcher.judge.case import Case
-from watcher.judge.facts import MAX_PACKETS, CellFacts
+from watcher.judge.facts import MAX_PACKETS
 from watcher.judge.fold import Judge
-from watcher.judge.proofs import PROOFS, Finding, check
+from watcher.judge.proofs import IDLE, PROOFS, STANDING, check, proof
 from watcher.judge.proving import prove
-from watcher.model import Evidence
+from watcher.model import Ending, Evidence
 from watcher.records import Conntrack, Counters, Fault, FlowKey, Packet, Planned, Probed, Record
-
-Change = Callable[[Record], Record | None]
-
-
-def case_of(stage: Stage, change: Change | None = None) -> Case:
-    """The case of a stage's records, each changed or (None) left out."""
-    facts = CellFacts(stage.plan)
-    for record in stage.records:
-        changed = record if change is None else change(record)
-        if changed is not None:
-            facts.take(changed)
-    return Case(facts, stage.records[-1].t)
-
-
-def finding(name: str, stage: Stage, change: Change | None = None) -> Finding:
-    return PROOFS[name](case_of(stage, change))
-
-
-def on(link: str, towards: str, flags: str | None = None) -> Callable[[Record], bool]:
-    def matches(record: Record) -> bool:
-        same = isinstance(record, Packet) and record.link == link and record.direction == towards
-        return same and (flags is None or flags in record.flags)  # type: ignore[union-attr]  # a Packet by now
-
-    return matches
-
-
-def without(unwanted: Callable[[Record], bool]) -> Change:
-    return lambda record: None if unwanted(record) else record
 
 
 @pytest.fixture
@@ -323,7 +296,7 @@ def test_closed_before_the_fault(requested: bool, by: str) -> None:
     stage = Stage(plan("blackhole", SETTINGS["watch-timeout" if requested else "retry"]))
     flow = stage.begin()
     stage.close(flow, 1, "server" if by == "server" else "client")
-    stage.apply_fault(2)
+    stage.apply_fault(2, "client", "server")
     stage.the_touch(32)
     stage.end(160)
     kind = prove(case_of(stage))[0].kind
@@ -348,7 +321,7 @@ def test_connection_that_the_path_reset_was_not_closed_by_the_client() -> None:
     flow = stage.begin()
     stage.path_reset(flow, 1, "client")
     flow.state = "CLOSE"
-    stage.apply_fault(2)
+    stage.apply_fault(2, "client", "server")
     stage.the_touch(32)
     stage.end(160)
     assert prove(case_of(stage))[0].kind == "unproven"
@@ -380,3 +353,39 @@ def test_kept_alive_needs_packets_that_cross() -> None:
     stage = act(cell_of("azure-slb-silent", "tcp-keepalive"))
     lonely = without(lambda r: isinstance(r, Packet) and r.link == "server" and stage.l0 + 1 < r.t < stage.at(260))
     assert prove(case_of(stage, lonely))[0].kind == "unproven"
+
+
+@pytest.mark.parametrize(("speaks", "holds"), [(True, True), (False, False)])
+def test_event_that_comes_once_the_client_has_spoken_was_not_forwarded_before(speaks: bool, holds: bool) -> None:
+    """A path that opens again for who speaks is said to leak; or one that leaks is said to be shut."""
+    stage = Stage(plan("gcp-vpc", ending=Ending.BLOCKED_UNTIL_OUTBOUND))
+    flow = stage.begin()
+    stage.the_touch(630)
+    stage.say(flow, 630.003, "server")
+    flow.forgotten, flow.refreshed = False, 640
+    if speaks:
+        stage.send(flow, 640, "client", "PA", 39)
+    stage.send(flow, 641, "server", "PA", 200, back=200)
+    stage.end(751)
+    assert finding("event-not-forwarded", stage).holds is holds
+    stage.plan = stage.plan.model_copy(update={"ending": Ending.SILENT})
+    assert not finding("event-not-forwarded", stage).holds
+
+
+def test_every_proof_is_explained() -> None:
+    """Who writes a scenario does not find the proof that it needs, or one that is not there any more."""
+    page = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+    _, _, table = page.partition("## Proofs")
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    said = {name: row[3].strip() for row in rows for name in re.findall(r"`([^`]+)`", row[1])}
+    escapes = {name: "none" if name in STANDING else "idle" if name in IDLE else "closed" for name in PROOFS}
+    assert said == escapes
+
+
+def test_a_proof_is_registered_once_and_excused_in_one_way() -> None:
+    """Two proofs of one name: the scenario's words mean what was imported last."""
+    with pytest.raises(ValueError, match="two proofs named 'no-fault'"):
+        proof("no-fault")(PROOFS["no-fault"])
+    with pytest.raises(ValueError, match="what was done to the cell"):
+        proof("x", standing=True, idle=True)
+    assert "x" not in PROOFS

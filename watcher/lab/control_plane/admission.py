@@ -10,7 +10,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from watcher.errors import LabFailure
-from watcher.lab.control_plane.api_client import ApiClient
+from watcher.lab.control_plane.api_client import ApiClient, ask
 
 ACCOUNT = "watcher"
 TRIGGER = "trigger"
@@ -21,6 +21,7 @@ TOKEN_SECONDS = 86_400
 EFFECTIVE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 _RBAC = "rbac.authorization.k8s.io"
+_REVIEWS = "authorization.k8s.io"
 
 
 def account(namespace: str) -> tuple[str, dict[str, Any]]:
@@ -61,8 +62,8 @@ async def admit(servers: Sequence[ApiClient], admin_token: str, namespace: str) 
     client that came earlier would be refused. Raises LabFailure when they do not.
     """
     made = await asyncio.gather(
-        _create(servers[0], admin_token, *account(namespace)),
-        *(_create(servers[0], admin_token, path, body) for path, body in rights(namespace)),
+        ask(servers[0], "POST", admin_token, *account(namespace)),
+        *(ask(servers[0], "POST", admin_token, path, body) for path, body in rights(namespace)),
         return_exceptions=True,
     )
     for failed in made:
@@ -72,6 +73,20 @@ async def admit(servers: Sequence[ApiClient], admin_token: str, namespace: str) 
     seen = f"/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name%3D{TRIGGER}&limit=1"
     await asyncio.gather(*(_effective(server, token, namespace, seen) for server in servers))
     return token
+
+
+async def honours(server: ApiClient, admin_token: str, namespace: str) -> None:
+    """Returns when one more server, too, knows of the rights that ``admit`` gave. Raises LabFailure if it does not."""
+    account = f"system:serviceaccount:{namespace}:{ACCOUNT}"
+    what = {"namespace": namespace, "verb": "list", "resource": "configmaps", "name": TRIGGER}
+    question = {"spec": {"user": account, "resourceAttributes": what}}
+    until = time.monotonic() + EFFECTIVE_SECONDS
+    while time.monotonic() < until:
+        answer = await ask(server, "POST", admin_token, f"/apis/{_REVIEWS}/v1/subjectaccessreviews", question)
+        if answer["status"]["allowed"]:
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
+    raise LabFailure(f"after {EFFECTIVE_SECONDS:g} s an API server does not know the rights of {namespace}")
 
 
 def node_rights() -> list[tuple[str, dict[str, Any]]]:
@@ -96,7 +111,7 @@ def node(name: str, address: str) -> dict[str, Any]:
 async def admit_node(servers: Sequence[ApiClient], admin_token: str, name: str, address: str) -> str:
     """Makes the Node and what its kube-proxy needs; returns a token for it. Raises LabFailure when refused."""
     for path, body in [*node_rights(), ("/api/v1/nodes", node(name, address))]:
-        await _create(servers[0], admin_token, path, body)
+        await ask(servers[0], "POST", admin_token, path, body)
     token = await _token(servers[0], admin_token, NODE_NAMESPACE, NODE_ACCOUNT)
     seen = "/apis/discovery.k8s.io/v1/endpointslices?limit=1"
     await asyncio.gather(*(_effective(server, token, name, seen) for server in servers))
@@ -105,24 +120,10 @@ async def admit_node(servers: Sequence[ApiClient], admin_token: str, name: str, 
 
 async def _token(server: ApiClient, admin_token: str, namespace: str, name: str) -> str:
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-    answer = await _ask(server, "POST", path, admin_token, {"spec": {"expirationSeconds": TOKEN_SECONDS}})
+    answer = await ask(server, "POST", admin_token, path, {"spec": {"expirationSeconds": TOKEN_SECONDS}})
     if "status" not in answer:
         raise LabFailure(f"the API server gives no token to {namespace}/{name}")
     return str(answer["status"]["token"])
-
-
-async def _create(server: ApiClient, token: str, path: str, body: dict[str, Any]) -> None:
-    await _ask(server, "POST", path, token, body)
-
-
-async def _ask(server: ApiClient, method: str, path: str, token: str, body: dict[str, Any]) -> dict[str, Any]:
-    try:
-        answer = await server.request(method, path, token, body)
-    except HTTPError as error:
-        raise LabFailure(f"{method} {path}: {error}") from error
-    if answer.status not in (200, 201, 409):
-        raise LabFailure(f"{method} {path}: {answer.problem}")
-    return answer.body
 
 
 async def _effective(server: ApiClient, token: str, whose: str, path: str) -> None:

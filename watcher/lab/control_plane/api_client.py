@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from urllib3 import HTTPSConnectionPool, Retry
+from urllib3.exceptions import HTTPError
+
+from watcher.errors import LabFailure
 
 _AT_ONCE = 8
 _SECONDS = 10.0
@@ -71,3 +74,17 @@ class ApiClient:
             read = {}
         text = answer.data[:_TEXT].decode(errors="replace")
         return Answer(answer.status, read if isinstance(read, dict) else {}, text)
+
+
+async def ask(
+    server: ApiClient, method: str, token: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The answer's object. What is there already, or gone already, is done. Raises LabFailure for other refusals."""
+    try:
+        answer = await server.request(method, path, token, body)
+    except HTTPError as error:
+        raise LabFailure(f"{method} {path}: {error}") from error
+    done = {"POST": 409, "DELETE": 404}.get(method)
+    if answer.status not in (200, 201, done):
+        raise LabFailure(f"{method} {path}: {answer.problem}")
+    return answer.body

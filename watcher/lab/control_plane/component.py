@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from watcher.errors import ControlPlaneFailure
 from watcher.lab import sockets
@@ -16,7 +16,7 @@ from watcher.lab.namespace import Namespace
 
 STOP_SECONDS = 2.0
 """How long a component may take to end tidily. With the lab ends all that it knows, so nothing is worth more."""
-_ENVIRONMENT = ("PATH", "TMPDIR")
+_ENVIRONMENT = ("PATH", "TMPDIR", "PYTHONPATH")
 """All that a component gets of ours: a proxy or a Go setting of the user's must not reach it."""
 _TOLD_LINES = 3
 _TOLD_CHARACTERS = 400
@@ -90,6 +90,21 @@ class Component:
         # Who was killed did not know it: its last words are about something else.
         words = self._last_words() if status > 0 else ""
         raise ControlPlaneFailure(f"{self.name} ended (status {status}){words}", log=str(self.log))
+
+    async def gone(self) -> None:
+        """Waits until it has ended, as it was asked to."""
+        await self._process.wait()
+
+    async def unless_ended(self, awaited: Coroutine[Any, Any, None]) -> None:
+        """Awaits it; raises ControlPlaneFailure where the component ends first."""
+        waiting, ended = asyncio.create_task(awaited), asyncio.create_task(self.ended())
+        try:
+            await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await (ended if ended.done() else waiting)
+        finally:
+            for task in (waiting, ended):
+                task.cancel()
+            await asyncio.gather(waiting, ended, return_exceptions=True)
 
     def signal(self, number: int) -> None:
         """A fault for tests and rehearsals: SIGSTOP and SIGCONT, SIGKILL. Does nothing when it has ended."""

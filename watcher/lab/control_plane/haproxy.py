@@ -1,4 +1,4 @@
-"""HAProxy in TCP mode before the API servers: the server side of most clouds, which sends no TCP keepalive.
+"""HAProxy in TCP mode: before the API servers as the server side of most clouds, and as a path's own proxy.
 
 It passes bytes on and answers for nothing else: TLS, ALPN and HTTP are between client and kube-apiserver. The
 API server's own keepalive ends at it.
@@ -6,11 +6,15 @@ API server's own keepalive ends at it.
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from watcher.errors import LabUnavailable
+from watcher.lab import sandbox
 from watcher.lab.addresses import API_KEEPALIVE_PORT
 
 QUIET = "24d"
@@ -18,6 +22,19 @@ QUIET = "24d"
 _MOST_CONNECTIONS = 20_000
 _OWN_FILES = 200
 """Open files beyond the two of each connection."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """One place where HAProxy listens, and where it leads."""
+
+    name: str
+    address: str
+    port: int
+    servers: tuple[str, ...]
+    """The API servers' addresses."""
+    timeout: str = QUIET
+    """How long both sides may be without data, as HAProxy writes it."""
 
 
 def binary() -> str:
@@ -32,6 +49,12 @@ def binary() -> str:
     return found
 
 
+def missing() -> str | None:
+    """Why a run cannot have paths with a proxy; None where it can."""
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), *sandbox.SYSTEM_FOLDERS))
+    return "needs haproxy: apt-get install haproxy" if shutil.which("haproxy", path=places) is None else None
+
+
 def most_connections(open_files: int) -> int:
     """As many as this limit of open files allows (negative: none), within reason.
 
@@ -43,12 +66,16 @@ def most_connections(open_files: int) -> int:
 
 
 def configuration(address: str, port: int, servers: Sequence[str], *, most: int) -> str:
-    """Listens on ``address:port``; ``servers`` are the API servers' addresses.
+    """Listens on ``address:port``; ``servers`` are the API servers' addresses."""
+    return fronts([Front("kubernetes", address, port, tuple(servers))], most=most)
+
+
+def fronts(listening: Sequence[Front], *, most: int, admin: Path | None = None) -> str:
+    """One process for all of them; ``admin`` is the socket at which its connections can be listed and ended.
 
     A server that refuses is passed over for the next at once; there are no health checks, whose connections would
     stand in the API servers' logs as failed handshakes.
     """
-    lines = [f"    server api-{number} {server}:{API_KEEPALIVE_PORT}" for number, server in enumerate(servers, 1)]
     return "\n".join(
         [
             "global",
@@ -56,6 +83,7 @@ def configuration(address: str, port: int, servers: Sequence[str], *, most: int)
             f"    maxconn {most}",
             "    noreuseport",  # else a port in use would be shared, and every other client lost
             "    log stdout format raw local0",
+            *([] if admin is None else [f"    stats socket {admin} mode 600 level admin"]),
             "defaults",
             "    mode tcp",
             "    log global",
@@ -64,17 +92,23 @@ def configuration(address: str, port: int, servers: Sequence[str], *, most: int)
             "    no option clitcpka",
             "    no option srvtcpka",
             "    timeout connect 5s",
-            f"    timeout client {QUIET}",
-            f"    timeout server {QUIET}",
-            f"    retries {len(servers) - 1}",
-            "    option redispatch 1",
-            "listen kubernetes",
-            f"    bind {address}:{port}",
-            "    balance roundrobin",
-            *lines,
+            *(line for front in listening for line in _lines(front)),
             "",
         ]
     )
+
+
+def _lines(front: Front) -> list[str]:
+    return [
+        f"listen {front.name}",
+        f"    bind {front.address}:{front.port}",
+        f"    timeout client {front.timeout}",
+        f"    timeout server {front.timeout}",
+        f"    retries {len(front.servers) - 1}",
+        "    option redispatch 1",
+        "    balance roundrobin",
+        *(f"    server api-{number} {server}:{API_KEEPALIVE_PORT}" for number, server in enumerate(front.servers, 1)),
+    ]
 
 
 def open_files() -> int:

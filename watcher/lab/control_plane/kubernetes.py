@@ -7,11 +7,13 @@ API_ADDRESS:API_PORT            HAProxy, TCP mode ──> every API server in tu
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +41,21 @@ _PAUSE_SECONDS = 0.02
 class KubernetesControlPlane:
     """The real control plane, running."""
 
-    def __init__(self, access: Access, servers: list[ApiClient], front: ApiClient) -> None:
+    def __init__(self, access: Access, servers: list[ApiClient], front: ApiClient, scale: float) -> None:
         self.access = access
+        self.scale = scale
         self.version = ""
         """What the API server calls itself."""
+        self.serving = (Path(), Path())
+        """PEM files of the API servers' certificate chain and its key, once they have been started."""
         self.etcd_socket: Path | None = None
         """Where etcd answers, once it has been started."""
+        self.starting = asyncio.Semaphore(os.cpu_count() or 1)
+        """Held by who starts a further API server, until it is ready."""
         self._servers = servers
         self._front = front
         self._components: list[Component] = []
+        self._launch: Callable[[str, Place], Awaitable[Component]] | None = None
         self._obstacle = "etcd does not listen"
         """What it is not ready for, as far as is known."""
 
@@ -75,7 +83,7 @@ class KubernetesControlPlane:
         authority = Authority.make()
         access = Access(API_ADDRESS, API_PORT, authority.ca_pem, secrets.token_urlsafe(32))
         clients = [ApiClient(place.address, API_KEEPALIVE_PORT, access.ca_pem) for place in places]
-        running = cls(access, clients, ApiClient(access.host, access.port, access.ca_pem))
+        running = cls(access, clients, ApiClient(access.host, access.port, access.ca_pem), scale)
         try:
             with _private_folder() as private:
                 try:
@@ -83,8 +91,10 @@ class KubernetesControlPlane:
                     files = apiserver.Files.write(
                         private, authority, [API_ADDRESS, *(place.address for place in places)], access.token
                     )
+                    running.serving = (files.certificate, files.key)
                     await running._unless_ended(running._etcd_listens(private))
                     await running._start_servers(binaries.kube_apiserver, places, files, logs, scale)
+                    running._launch = partial(_start_further, binaries.kube_apiserver, files, logs, scale)
                     await running._start_proxy(proxy, cluster, places, private, logs)
                     await running._unless_ended(running._ready())
                     yield running
@@ -118,6 +128,19 @@ class KubernetesControlPlane:
     async def admit_node(self, name: str, address: str) -> str:
         """A token for the kube-proxy of a node of this name and address, which is made. Raises LabFailure."""
         return await admission.admit_node(self._servers, self.access.token, name, address)
+
+    @property
+    def api(self) -> ApiClient:
+        """The first API server, for the lab's own requests with ``access.token``."""
+        return self._servers[0]
+
+    async def start_further(self, name: str, place: Place) -> Component:
+        """One more API server on the same etcd, which its caller watches and ends; returns at once, ready or not.
+
+        It is in no endpoints: nobody is led to it but by its caller. Its end does not end the control plane.
+        """
+        assert self._launch is not None
+        return await self._launch(name, place)
 
     def memory_mib(self) -> dict[str, float]:
         """Largest resident memory so far by component, in MiB."""
@@ -206,6 +229,18 @@ class KubernetesControlPlane:
         etcds, servers = self._components[:1], self._components[1:]
         await asyncio.gather(*(component.stop() for component in servers))
         await asyncio.gather(*(component.stop() for component in etcds))
+
+
+async def _start_further(
+    binary: Path, files: apiserver.Files, logs: Path, scale: float, name: str, place: Place
+) -> Component:
+    audit, log = logs / f"audit-{name}.log", logs / f"kube-apiserver-{name}.log"
+    arguments = apiserver.arguments(
+        binary, place.address, files, audit_log=audit, scale=scale, port=place.port, own=True
+    )
+    return await Component.start(
+        f"kube-apiserver-{name}", arguments, namespace=place.namespace, log=log, folder=files.private
+    )
 
 
 def _log_folder(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from watcher.lab.namespace import Namespace
 from watcher.lab.sandbox import SCRATCH
 
 READY_SECONDS = 30.0
-LOG = "control-plane.log"
 
 # kube-apiserver's own timers, in true seconds; the embedded one's are divided by the scale.
 SERVER_KEEPALIVE_SECONDS = (180.0, 15.0)
@@ -44,20 +43,36 @@ class Unservable:
 class EmbeddedControlPlane:
     """The embedded control plane, running."""
 
-    def __init__(self, process: asyncio.subprocess.Process, access: Access, log: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, access: Access, log: Path, serving: tuple[Path, Path]
+    ) -> None:
         self._process = process
         self._log = log
         self.access = access
+        self.serving = serving
         self.version = ""
 
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, cluster: Namespace, folder: Path, *, scale: float, unserved: Callable[[Unservable], None]
+        cls,
+        cluster: Namespace,
+        folder: Path,
+        *,
+        scale: float,
+        unserved: Callable[[Unservable], None],
+        name: str = "control-plane",
+        listeners: Sequence[str] | None = None,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> AsyncIterator[EmbeddedControlPlane]:
-        """Ready when entered. Raises ControlPlaneFailure, naming the log, when it does not get there."""
-        log = folder / LOG
-        private = SCRATCH / "control-plane"
+        """Ready when entered. Raises ControlPlaneFailure, naming the log, when it does not get there.
+
+        ``listeners``: where it listens, as its command line takes it, the first of them for us; default is one port
+        without TCP keepalive and one with. ``idle_seconds`` (true ones): how long it keeps a connection that nobody
+        asks on.
+        """
+        log = folder / f"{name}.log"
+        private = SCRATCH / name
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = Authority.make()
         certificate, key = private / "serving.crt", private / "serving.key"
@@ -69,14 +84,15 @@ class EmbeddedControlPlane:
                 "nsenter",
                 f"--net={cluster.path}",
                 "--",
-                *_arguments(scale, certificate, key, private / "token"),
+                *_arguments(scale, certificate, key, private / "token", listeners or _listeners(scale), idle_seconds),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
-        running = cls(process, Access(API_ADDRESS, API_PORT, authority.ca_pem, token), log)
+        port = int(listeners[0].partition(",")[0].rpartition(":")[2]) if listeners else API_PORT
+        running = cls(process, Access(API_ADDRESS, port, authority.ca_pem, token), log, (certificate, key))
         try:
             await running._ready()
             reading = asyncio.create_task(running._read(unserved))
@@ -132,14 +148,22 @@ class EmbeddedControlPlane:
             await self._process.wait()
 
 
-def _arguments(scale: float, certificate: Path, key: Path, token: Path) -> list[str]:
+def _listeners(scale: float) -> list[str]:
     idle, interval = (max(1, round(seconds / scale)) for seconds in SERVER_KEEPALIVE_SECONDS)
+    return [
+        f"{API_ADDRESS}:{API_PORT},keepalive=off",
+        f"{API_ADDRESS}:{API_KEEPALIVE_PORT},keepalive={idle}/{interval}/9",
+    ]
+
+
+def _arguments(
+    scale: float, certificate: Path, key: Path, token: Path, listeners: Sequence[str], idle_seconds: float
+) -> list[str]:
     return [
         sys.executable,
         "-m",
         "watcher.lab.control_plane.embedded",
-        f"--listen={API_ADDRESS}:{API_PORT},keepalive=off",
-        f"--listen={API_ADDRESS}:{API_KEEPALIVE_PORT},keepalive={idle}/{interval}/9",
+        *(f"--listen={listener}" for listener in listeners),
         f"--certificate={certificate}",
         f"--key={key}",
         f"--token-file={token}",
@@ -147,7 +171,7 @@ def _arguments(scale: float, certificate: Path, key: Path, token: Path) -> list[
         f"--bookmark-lead={BOOKMARK_LEAD_SECONDS / scale:g}",
         "--watch-timeout=" + "-".join(f"{seconds / scale:g}" for seconds in WATCH_SECONDS),
         f"--freshness={FRESHNESS_SECONDS / scale:g}",
-        f"--idle-timeout={IDLE_SECONDS / scale:g}",
+        f"--idle-timeout={idle_seconds / scale:g}",
     ]
 
 

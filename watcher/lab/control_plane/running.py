@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 
@@ -23,6 +24,8 @@ class ControlPlane(Protocol):
     access: Access
     version: str
     """What ``/version`` answers."""
+    serving: tuple[Path, Path]
+    """PEM files of the API server's certificate chain and its key, on the sandbox's own tmpfs."""
 
     async def admit(self, namespace: str) -> str:
         """A token for a client that watches the trigger in this namespace, which exists. Raises LabFailure."""

@@ -28,6 +28,8 @@ def _network(cell: CellResult, evidence: dict[str, Any], results: Results) -> st
     touch = (evidence.get("touch") or {}).get("sent")
     if cell.control is not None and not evidence.get("flows"):
         return "This client watched beside the network, not through it."
+    if fault == "none" and "busy" in evidence:
+        return "Nothing was done to the connection."
     if fault == "none" and touch is not None:
         return f"Nothing was done to the connection; it was quiet for up to {_seconds(touch)}."
     if fault == "idle-expiry":
@@ -46,6 +48,8 @@ def _idle(cell: CellResult, evidence: dict[str, Any]) -> str:
     if cell.proof == "happened" and expired:
         idle = expired[0]["at"] - expired[0]["silent_since"]
         said = f"The connection was silent for {_seconds(idle)}, and the network forgot it"
+        if (evidence.get("proofs") or {}).get("closed-on-idle"):
+            return f"The connection carried no data for {_seconds(idle)}, and the proxy behind the network closed it."
         by_path = [reset for reset in evidence.get("resets") or [] if reset["by"] == "path"]
         told = {reset["to"] for reset in by_path if reset["arrived"] and reset["at"] < _touch(evidence)}
         if told == {"client", "server"}:
@@ -75,6 +79,11 @@ def _client(cell: CellResult, evidence: dict[str, Any], results: Results) -> str
     deadline = f"{results.run.deadline_seconds:g} s"
     recovery = evidence.get("recovery") or {}
     touch = _touch(evidence)
+    busy = evidence.get("busy")
+    if busy and cell.verdict in (Verdict.OK, Verdict.LATE):
+        more = "" if cell.verdict is Verdict.OK else f": more than {deadline}"
+        times = f"The ConfigMap was changed {busy['count']} times"
+        return f"{times}; the client saw the slowest change {_after(cell.delay_seconds)}{more}."
     if cell.verdict is Verdict.OK:
         return f"Then the ConfigMap was changed, and the client saw it {_after(cell.delay_seconds)}."
     if cell.verdict is Verdict.LATE:
@@ -82,6 +91,9 @@ def _client(cell: CellResult, evidence: dict[str, Any], results: Results) -> str
         said = f"Then the ConfigMap was changed. The client saw it {_after(cell.delay_seconds)}: more than {deadline}"
         if noticed is not None and noticed > touch:
             return f"{said}, as it took {_seconds(noticed - touch)} to notice that its connection was dead."
+        again = recovery.get("reconnected")
+        if again is not None and again > touch:
+            return f"{said}, as it was connected again only {_seconds(again - touch)} after the change."
         return f"{said}."
     if cell.verdict is Verdict.DIED:
         died = recovery.get("died")

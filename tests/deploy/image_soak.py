@@ -1,9 +1,8 @@
-"""The image's soak in the lab: with the token of the manifests' own service account, on the real control plane."""
+"""A scene: the image's soak in the lab, with the token of its own service account, on the real control plane."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import time
@@ -12,19 +11,13 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.deploy.attempts import LABEL, MAPS
 from tests.deploy.cluster import Cluster, binaries
 from tests.deploy.images import IMAGE, RESTRICTED
-from tests.deploy.manifests import DEPLOY, objects, settings
-from tests.deploy.test_kustomize import SUPERVISOR_MIB
-from tests.lab.sandboxed import run_inside
+from tests.deploy.manifests import DEPLOY
 from watcher.lab import network, sysctls
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.running import Access
-
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 OBSERVED_SECONDS = 120.0
 PORT = 18_080
@@ -132,52 +125,3 @@ def soak(
             subprocess.run(["podman", "stop", "--time=30", "watcher-test"], capture_output=True, check=False)
             process.wait(timeout=60)
     return {**seen, "status": process.returncode, "log": log.read_text()[-20_000:]}
-
-
-@pytest.fixture(scope="module")
-def seen(image: str, storage: str, programs: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    assert image
-    given = {name: value for name, value in settings(objects(DEPLOY / "base")).items() if value}
-    folder = str(tmp_path_factory.mktemp("image"))
-    found: dict[str, Any] = run_inside(soak_scene, programs, folder, storage, given, timeout=600)
-    return found
-
-
-def test_its_soak_observes_touches_in_the_lab(seen: dict[str, Any]) -> None:
-    """Otherwise all of this starts in a cluster and sees nothing."""
-    own = seen["own"]
-    assert own["readyz"][0] == 200, own["readyz"][1] + own["log"]
-    assert own["healthz"][0] == 200, own["log"]
-    assert len(own["observed"]) == 10
-    assert min(own["observed"]) >= 2, own["log"]
-    assert "trigger" in seen["maps"]
-
-
-def test_it_ends_in_order_and_leaves_its_totals(seen: dict[str, Any]) -> None:
-    """Otherwise every rolling update of a node costs what was counted, or takes until the kubelet kills it."""
-    assert seen["own"]["status"] == 0, seen["own"]["log"]
-    totals = json.loads(seen["maps"]["totals-soak"]["totals.json"])
-    assert len(totals["watchers"]) == 10
-    assert all(each["observed"] >= 2 for each in totals["watchers"])
-
-
-def test_it_needs_no_more_memory_than_is_requested_for_it(seen: dict[str, Any]) -> None:
-    """Otherwise the sum that the manifest's request is made of is wrong."""
-    assert 10 < seen["own"]["resident_mib"] < SUPERVISOR_MIB
-
-
-def test_a_refused_token_is_said_and_nothing_is_counted(seen: dict[str, Any]) -> None:
-    """The mutant: with another token the first test fails, and the soak says why and goes on trying."""
-    refused = seen["refused"]
-    assert refused["readyz"][0] == 503
-    assert "401" in refused["readyz"][1]
-    assert refused["healthz"][0] == 200
-    assert sum(refused["observed"]) == 0
-
-
-def test_its_log_has_no_token(seen: dict[str, Any]) -> None:
-    """Otherwise whoever may read the pod's log may act as the soak."""
-    for name in ("own", "refused"):
-        assert seen[name]["log"]
-        assert "eyJ" not in seen[name]["log"]
-        assert "no-such-token" not in seen[name]["log"]

@@ -1,0 +1,98 @@
+"""When a client noticed, was connected again and saw the change, whatever the fault; and what the reason says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.judge.findings import case_of
+from tests.unit.judge.stage import Connection, Stage, plan
+from tests.unit.judge.test_proofs_of_faults import frozen, one_way
+from tests.unit.judge.verdicts import judged, said
+from watcher.judge.fold import Judged
+from watcher.model import Evidence
+from watcher.records import Packet, Probed
+
+
+def outage(observed: float, *, survives: bool = True, detected: float = 50.0, reconnected: float = 70.0) -> Judged:
+    """An outage of 60 s; the touch comes 30 s after it."""
+    stage = Stage(plan("blackhole", fault="outage", fault_seconds=60.0, proof=Evidence(before=("path-dark",))))
+    flow = stage.begin()
+    stage.apply_fault(2)
+    stage.dark = True
+    stage.probe_alive(flow, 33, "client")
+    if not survives:
+        stage.close(flow, detected, flags="RA")
+    stage.heal(62)
+    if not survives:
+        flow = stage.open(reconnected)
+    stage.the_touch(92)
+    stage.say(flow, 92.003, "server")
+    stage.program(92 + observed, "observed", nonce="touch")
+    stage.end(213)
+    return judged(stage.records, stage)
+
+
+def test_a_connection_that_outlived_the_outage() -> None:
+    """It looks as if the client had noticed; or nobody says that it was the old connection that brought the change."""
+    found = outage(0.01)
+    assert found.evidence["recovery"] == {"detected": None, "reconnected": None, "observed": 92.01, "died": None}
+    assert said(found) == ("ok", "saw the change after 10 ms, on the connection that the fault had struck")
+
+
+def test_a_connection_that_did_not() -> None:
+    """The times of a recovery are missing wherever nothing had expired."""
+    found = outage(45.2, survives=False)
+    recovery = found.evidence["recovery"]
+    assert isinstance(recovery, dict)
+    assert recovery == {
+        "detected": 50.0,
+        "reconnected": pytest.approx(70, abs=0.01),
+        "observed": 137.2,
+        "died": None,
+    }
+    assert said(found) == ("late", "saw the change after 45.2 s, 75.2 s after the fault was over")
+
+
+def test_a_new_connection_beside_the_old_one() -> None:
+    """A client that never closed its dead connection seems never to have come back."""
+    stage = one_way("server")
+    stage.records.pop()
+    stage.open(100)
+    stage.end(153)
+    recovery = judged(stage.records, stage).evidence["recovery"]
+    assert isinstance(recovery, dict)
+    assert (recovery["detected"], recovery["reconnected"]) == (None, pytest.approx(100, abs=0.01))
+
+
+def test_a_stopped_process_notices_nothing() -> None:
+    """A reset that reached the kernel of a frozen client counts as noticed by the client."""
+    stage = frozen()
+    [flow] = stage.connections
+    stage.path_reset(flow, 262, "client")
+    stage.records.sort(key=lambda r: r.t)
+    recovery = judged(stage.records, stage).evidence["recovery"]
+    assert isinstance(recovery, dict)
+    assert recovery["detected"] == pytest.approx(302, abs=0.01)
+    awake = [r.model_copy(update={"state": "S"}) if r.kind == "process" else r for r in stage.records]
+    recovery = judged(awake, stage).evidence["recovery"]
+    assert isinstance(recovery, dict)
+    assert recovery["detected"] == pytest.approx(262, abs=0.01)
+
+
+def test_probes_of_the_server_itself_are_no_stray_packets() -> None:
+    """The lab's own connection to the server's address passes for a packet that the path forgot to translate."""
+    stage = Stage(plan("control"))
+    flow = stage.begin()
+    stage.the_touch(150)
+    probe = Connection(61_000)
+    stage.send(probe, 150, "client", "S")
+    stage.send(flow, 151, "server", "PA", 100)
+    stage.records = [
+        r.model_copy(update={"peer": "192.0.2.1"})
+        if isinstance(r, Packet) and r.link == "client" and (r.port == 61_000 or r.t == stage.at(151 + 0.0002))
+        else r
+        for r in stage.records
+    ]
+    stage.add(Probed(t=stage.at(150.01), cell=stage.cell, to="server", port=61_000, ok=True, seconds=0.01))
+    stage.end(272)
+    assert [packet.length for packet in case_of(stage).astray] == [100]
