@@ -56,6 +56,8 @@ MOST_TOUCHES_PER_SECOND = 100.0
 on two loaded cores 99 of 100 were answered within 0.25 s."""
 
 NO_FAULT = "none"
+HISTORY = "history-gone"
+"""The proof that only an API server can give."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Choice:
     missing_protocols: Mapping[str, str] = field(default_factory=dict)
     """Protocols whose server this run cannot have, with the reason."""
     led_elsewhere: Collection[str] = ()
-    """Protocols with a server of their own, which neither kube-proxy nor a proxy before the API server leads to."""
+    """Protocols with a server of their own, to which what is about the API server means nothing."""
     blocking_faults: Collection[str] = ()
     """Faults in which new connections get no answer at all, as the catalog has them."""
     scale: float = 1.0
@@ -404,8 +406,8 @@ def _about_the_api_server(scenario: Scenario, path: Path) -> str | None:
         return "the scenario does harm to an API server"
     if path.balancer is not Balancer.LAB:
         return "the path's kube-proxy leads to the API server"
-    if path.proxy:
-        return "the path's proxy stands before the API server"
+    if HISTORY in (*scenario.proof.before, *scenario.proof.after):
+        return "the scenario is about resourceVersions"
     if _server_keepalive(scenario, path) is not ServerKeepalive.OFF:
         return "the scenario is about the API server's own keepalive"
     return None

@@ -40,7 +40,9 @@ async def scene(protocol: str) -> dict[str, Any]:
     """One server, everything that can be done to it, and at last its end."""
     cluster = network.make_cluster()
     folder = Path(mkdtemp())
-    stage = Stage(cluster, folder, sandbox.SCRATCH, 12, api=None, control_plane=None, updater=None)  # type: ignore[arg-type] # it needs none
+    # It needs none of the others.
+    others: Any = None
+    stage = Stage(cluster, folder, sandbox.SCRATCH, 12, others, others, others, others)
     module = protocols.load(protocol)
     at = Server(API_ADDRESS, PORTS[protocol])
     tenant = Tenant("a/b/c#1", Trigger("cell-1"), folder, at)

@@ -14,7 +14,16 @@ from watcher import doctor
 from watcher.doctor import inside
 from watcher.doctor.checks import Check, checks, first_problem
 from watcher.doctor.clients import environments
-from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, SERVER_TOOLS, USEFUL_TOOLS, Attempt, Readings, find_tool, read
+from watcher.doctor.readings import (
+    NEEDED_TOOLS,
+    PATH_TOOLS,
+    SERVER_TOOLS,
+    USEFUL_TOOLS,
+    Attempt,
+    Readings,
+    find_tool,
+    read,
+)
 
 FEATURES = ("proc", "veth", "nftables", "conntrack", "packets")
 WORKS = Attempt(status=0, error="", features=dict.fromkeys(FEATURES))

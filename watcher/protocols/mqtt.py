@@ -42,8 +42,6 @@ _READY = " running"
 class MqttService:
     """One broker for all cells; each has a topic, by the name of its namespace."""
 
-    pulls = False
-
     def __init__(self, component: Component, address: str, port: int) -> None:
         self.component = component
         self.server: Server | None = Server(address, port)

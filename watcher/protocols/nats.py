@@ -44,8 +44,6 @@ _GREETING = b"INFO "
 class NatsService:
     """One server for all cells; each has a subject, by the name of its namespace."""
 
-    pulls = False
-
     def __init__(self, component: Component, address: str, port: int) -> None:
         self.component = component
         self.server: Server | None = Server(address, port)
