@@ -187,6 +187,18 @@ def test_a_tool_of_one_path_is_named_with_it_and_stops_nothing(tool: str, packag
     assert first_problem(checks(machine)) is None
 
 
+@pytest.mark.parametrize(("tool", "protocol"), SERVER_TOOLS.items())
+def test_a_server_of_one_protocol_is_named_with_it_and_stops_nothing(tool: str, protocol: str) -> None:
+    """Who has no such stack needs no broker; who has one must learn what to install."""
+    machine = replace(DEBIAN, tools={**DEBIAN.tools, tool: None})
+    check = named(machine, tool)
+    assert not check.ok
+    assert check.detail.endswith(f"only for stacks of the protocol {protocol}")
+    assert check.remedy is not None
+    assert check.remedy.endswith(f"install -y {tool}")
+    assert first_problem(checks(machine)) is None
+
+
 def test_without_unshare_nothing_is_tried() -> None:
     """The tool's absence is the one reason that helps, not a failure that follows from it."""
     machine = replace(DEBIAN, tools={**DEBIAN.tools, "unshare": None}, attempt=None)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import nats
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from watcher.lab import daemon
@@ -61,17 +61,18 @@ class NatsService:
         async def tell(error: Exception) -> None:
             told.append(error)
 
+        connection = Client()
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                connection = await nats.connect(
-                    self._url,
-                    name="watcher",
-                    error_cb=tell,
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                )
                 try:
+                    await connection.connect(
+                        self._url,
+                        name="watcher",
+                        error_cb=tell,
+                        allow_reconnect=False,
+                        max_reconnect_attempts=1,
+                        reconnect_time_wait=0,
+                    )
                     sent = time.monotonic()
                     await connection.publish(tenant.trigger.namespace, nonce.encode())
                     await connection.flush()  # a PING, whose PONG says that what came before it was taken
