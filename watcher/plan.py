@@ -82,6 +82,8 @@ class Choice:
     """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
+    missing_protocols: Mapping[str, str] = field(default_factory=dict)
+    """Protocols whose server this run cannot have, with the reason."""
     blocking_faults: Collection[str] = ()
     """Faults in which new connections get no answer at all, as the catalog has them."""
     answering_faults: Collection[str] = ()
@@ -354,6 +356,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif (unfit := choice.unfit(stack, scenario, path)) is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=unfit)
+    elif stack.protocol in choice.missing_protocols:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_protocols[stack.protocol])
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     return CellPlan(

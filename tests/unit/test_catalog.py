@@ -87,6 +87,7 @@ def test_the_profiles_are_the_documented_ones() -> None:
         "watch-timeout": retry | {"watch_timeout_seconds": 100},
         "bookmarks": retry | {"bookmarks": True},
         "http2-ping": retry | {"ping_idle_seconds": 20, "ping_timeout_seconds": 10},
+        "ping": retry | {"ping_idle_seconds": 10, "ping_timeout_seconds": 10},
     }
 
 
