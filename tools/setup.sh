@@ -114,6 +114,14 @@ want_for_control_plane() {
     [ -z "$wanted" ] || apt_install --no-remove $wanted || say "not installed:$wanted (the tests of the image need it)"
 }
 
+# The broker of the MQTT stacks; an ordinary user can do without. Debian's package starts one at once, on loopback and for
+# good: where that was not there before, it is stopped. The lab starts its own.
+want_for_mqtt() {
+    is_root && has apt-get && [ "$(uname -s)" = Linux ] && ! has mosquitto || return 0
+    if ! apt_install mosquitto; then say "not installed: mosquitto (the MQTT stacks need it)"; return 0; fi
+    if has systemctl; then systemctl --quiet disable --now mosquitto >/dev/null 2>&1 || true; fi
+}
+
 # For the tests only, too. Debian has it in a package that starts a server; the one program is taken out of it.
 want_promtool() {
     is_root && has apt-get && has dpkg-deb || return 0
@@ -245,6 +253,7 @@ make_venv() {
 
 need_system
 want_for_control_plane
+want_for_mqtt
 want_browser
 need_cache
 venv_is_ready || make_venv

@@ -82,8 +82,12 @@ class Choice:
     """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
+    missing_protocols: Mapping[str, str] = field(default_factory=dict)
+    """Protocols whose server this run cannot have, with the reason."""
     blocking_faults: Collection[str] = ()
     """Faults in which new connections get no answer at all, as the catalog has them."""
+    answering_faults: Collection[str] = ()
+    """Faults that leave no flow on which a probe gets no answer, likewise."""
     scale: float = 1.0
     repeat: int = 1
     deadline_seconds: float = DEADLINE_SECONDS
@@ -234,6 +238,7 @@ def not_scalable(
     *,
     server_scales: bool = True,
     blocking_faults: Collection[str] = (),
+    answering_faults: Collection[str] = (),
 ) -> str | None:
     """Why this cell could be decided differently than in true time; None where it cannot."""
     if scale == 1:
@@ -263,7 +268,9 @@ def not_scalable(
             kept = f"whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
             return f"not scalable: {what} after {true:g} s, which {kept}"
     true_timing = timing(scenario, path, 1.0, DEADLINE_SECONDS)
-    undecided = _decided_by_timer_slack(profile.settings, scenario, true_timing)
+    undecided = None
+    if scenario.fault not in answering_faults:
+        undecided = _decided_by_timer_slack(profile.settings, scenario, true_timing)
     if scenario.fault in blocking_faults:
         undecided = undecided or _decided_by_repetition(profile.settings, settings, true_timing, scale)
     if undecided is not None:
@@ -331,6 +338,7 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         choice.scale,
         server_scales=choice.server_scales,
         blocking_faults=choice.blocking_faults,
+        answering_faults=choice.answering_faults,
     )
     if profile.name not in stack.profiles:
         skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
@@ -348,6 +356,8 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif (unfit := choice.unfit(stack, scenario, path)) is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=unfit)
+    elif stack.protocol in choice.missing_protocols:
+        skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_protocols[stack.protocol])
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     return CellPlan(

@@ -87,6 +87,7 @@ def test_the_profiles_are_the_documented_ones() -> None:
         "watch-timeout": retry | {"watch_timeout_seconds": 100},
         "bookmarks": retry | {"bookmarks": True},
         "http2-ping": retry | {"ping_idle_seconds": 20, "ping_timeout_seconds": 10},
+        "ping": retry | {"ping_idle_seconds": 10, "ping_timeout_seconds": 10},
     }
 
 
@@ -368,7 +369,9 @@ def test_a_fault_without_an_explanation_or_with_broken_source_is_an_error(tmp_pa
     """A fault that cannot be loaded is only found in the middle of a run."""
     (tmp_path / "__init__.py").write_text("not python at all (")
     (tmp_path / "two_words.py").write_text('"""What goes wrong.\n\nMore."""\n')
-    assert read_faults(tmp_path) == {"two-words": FoundFault("What goes wrong.", blocks_connections=False)}
+    assert read_faults(tmp_path) == {
+        "two-words": FoundFault("What goes wrong.", blocks_connections=False, answers_probes=False)
+    }
     (tmp_path / "mute.py").write_text("x = 1\n")
     with pytest.raises(FileError, match=r"mute\.py: has no docstring"):
         read_faults(tmp_path)

@@ -14,7 +14,16 @@ from watcher import doctor
 from watcher.doctor import inside
 from watcher.doctor.checks import Check, checks, first_problem
 from watcher.doctor.clients import environments
-from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, USEFUL_TOOLS, Attempt, Readings, find_tool, read
+from watcher.doctor.readings import (
+    NEEDED_TOOLS,
+    PATH_TOOLS,
+    SERVER_TOOLS,
+    USEFUL_TOOLS,
+    Attempt,
+    Readings,
+    find_tool,
+    read,
+)
 
 FEATURES = ("proc", "veth", "nftables", "conntrack", "packets")
 WORKS = Attempt(status=0, error="", features=dict.fromkeys(FEATURES))
@@ -24,7 +33,7 @@ DEBIAN = Readings(
     distribution="Debian GNU/Linux 12 (bookworm)",
     python=(3, 11, 2),
     user=1000,
-    tools={tool: f"/usr/sbin/{tool}" for tool in (*NEEDED_TOOLS, *PATH_TOOLS, *USEFUL_TOOLS)},
+    tools={tool: f"/usr/sbin/{tool}" for tool in (*NEEDED_TOOLS, *PATH_TOOLS, *SERVER_TOOLS, *USEFUL_TOOLS)},
     limits={
         "user.max_user_namespaces": 63000,
         "user.max_net_namespaces": 63000,
@@ -175,6 +184,18 @@ def test_a_tool_of_one_path_is_named_with_it_and_stops_nothing(tool: str, packag
     assert check.detail.endswith(f"only for the path kube-proxy-{tool}")
     assert check.remedy is not None
     assert check.remedy.endswith(f"install -y {package}")
+    assert first_problem(checks(machine)) is None
+
+
+@pytest.mark.parametrize(("tool", "protocol"), SERVER_TOOLS.items())
+def test_a_server_of_one_protocol_is_named_with_it_and_stops_nothing(tool: str, protocol: str) -> None:
+    """Who has no such stack needs no broker; who has one must learn what to install."""
+    machine = replace(DEBIAN, tools={**DEBIAN.tools, tool: None})
+    check = named(machine, tool)
+    assert not check.ok
+    assert check.detail.endswith(f"only for stacks of the protocol {protocol}")
+    assert check.remedy is not None
+    assert check.remedy.endswith(f"install -y {tool}")
     assert first_problem(checks(machine)) is None
 
 

@@ -295,7 +295,7 @@ def test_a_fault_that_is_healed_puts_the_touch_off() -> None:
 def test_what_is_tried_in_the_dark_is_left_to_true_time() -> None:
     """The kernel repeats a lost SYN after 1, 3, 7, 15 s at any scale: scaled, clients would seem to come back late."""
     blocking = {"outage"}
-    acts = {"tcp-keepalive", "tcp-user-timeout", "read-timeout", "http2-ping", "bookmarks"}
+    acts = {"tcp-keepalive", "tcp-user-timeout", "read-timeout", "http2-ping", "ping", "bookmarks"}
     found = skips(OUTAGE, 10, blocking_faults=blocking)
     assert {profile for profile, reason in found.items() if reason} == acts, found
     assert all("a clock of its own" in str(found[profile]) for profile in acts)
@@ -306,6 +306,7 @@ def test_what_is_tried_in_the_dark_is_left_to_true_time() -> None:
     shorter = OUTAGE.model_copy(update={"fault_seconds": 30.0})
     assert {p for p, reason in skips(shorter, 10, blocking_faults=blocking).items() if reason} == {
         "http2-ping",
+        "ping",
         "bookmarks",
     }, "keepalive and timeouts strike when the network is well again"
     endless = OUTAGE.model_copy(update={"fault_seconds": None})
@@ -346,6 +347,17 @@ def test_a_healed_flow_is_not_dead_and_no_slack_decides() -> None:
     )
     assert skips(mended, 10)["tcp-user-timeout"] is None
     assert skips(CATALOG.scenarios["blackhole"], 10)["tcp-user-timeout"]
+
+
+def test_where_probes_are_answered_keepalives_end_decides_nothing() -> None:
+    """A killed server's kernel says so at once: what keepalive would find, and when, is no reason to leave it out."""
+    assert CATALOG.answering_faults
+    assert not {"blackhole", "blackhole-to-client", "blackhole-to-server", "outage"} & CATALOG.answering_faults
+    assert not CATALOG.answering_faults & CATALOG.blocking_faults
+    for fault, leaves_out in (("server-killed", False), ("node-gone", True)):
+        scenario = OWN.model_copy(update={"fault": fault})
+        reason = skips(scenario, 10, answering_faults=CATALOG.answering_faults)["tcp-user-timeout"]
+        assert bool(reason) is leaves_out, (fault, reason)
 
 
 @pytest.mark.parametrize(("scale", "runs"), [(1, True), (10, True), (12, True), (20, True), (100, False)])
@@ -420,3 +432,15 @@ def test_without_a_second_server_its_cells_are_left_out_and_say_why() -> None:
     assert any(cell.skip is None for cell in made if cell.id.scenario == "control")
     with_one = plan.make(choice(scenarios=[OWN]))
     assert [cell.backend for cell in with_one if cell.control] == [Backend.OWN, Backend.OWN], "the controls share it"
+
+
+def of_protocol(scenarios: list[Scenario], **fields: object) -> list[CellPlan]:
+    asked = {"stacks": [stack(protocol="spoken"), stack(name="watches")], "scenarios": scenarios, **fields}
+    return [cell for cell in plan.make(choice(**asked)) if cell.id.profile == "default"]
+
+
+def test_without_a_protocols_server_its_cells_are_left_out_and_say_why() -> None:
+    """They must not count against any client, nor stop those that watch."""
+    made = of_protocol([CATALOG.scenarios["control"]], missing_protocols={"spoken": "none here"})
+    reasons = {cell.id.stack: cell.skip.reason if cell.skip else None for cell in made}
+    assert reasons == {"a-stack": "none here", "watches": None}

@@ -57,7 +57,8 @@ def build(
 
     Each client has an environment of its own, outside the repository and apart from watcher's: what is measured is
     exactly the version that its lock names. What is built already is left alone. Several are built at once; where a
-    tool is missing it is said, and the others are built.
+    tool is missing it is said, and the others are built. The servers that clients need beside Kubernetes are built with
+    them.
 
     The name control-plane stands for kube-apiserver, kube-proxy and etcd, from their Go modules.
     """
@@ -81,6 +82,7 @@ def build(
 
 def _build_clients(names: list[str], client: list[Path] | None, kinds: list[str] | None) -> None:
     """Without names all of them; goes on when one fails, and raises WatcherError at the end."""
+    from watcher import protocols
     from watcher.catalog import Catalog
     from watcher.programs import environments
     from watcher.programs.environments.kinds import names as known_kinds
@@ -95,6 +97,8 @@ def _build_clients(names: list[str], client: list[Path] | None, kinds: list[str]
     for found in chosen:
         if not kinds or found.build.kind in kinds:
             titles.setdefault(Wanted(found.folder, found.build), _title(found))
+            if (server := protocols.build(found.stack.protocol)) is not None:
+                titles.setdefault(server, f"{server.folder.name}: what clients of {found.stack.protocol} connect to")
     out = console(stderr=True)
     missing = {wanted: lack for wanted in titles if (lack := environments.lacks(wanted.folder, wanted.build))}
     with _Together(out, titles, len(titles) - len(missing)) as shown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, USEFUL_TOOLS, Readings
+from watcher.doctor.readings import NEEDED_TOOLS, PATH_TOOLS, SERVER_TOOLS, USEFUL_TOOLS, Readings
 from watcher.doctor.remedies import a_linux_machine, a_permissive_container, install, set_for_good
 
 _PROGRAM_MIB = 45
@@ -72,6 +72,8 @@ def _tools(readings: Readings) -> Iterable[Check]:
         yield _tool(readings, tool, package, required=True)
     for tool, package in PATH_TOOLS.items():
         yield _tool(readings, tool, package, required=False, use=f"the path kube-proxy-{tool}")
+    for tool, protocol in SERVER_TOOLS.items():
+        yield _tool(readings, tool, tool, required=False, use=f"stacks of the protocol {protocol}")
     for tool, package in USEFUL_TOOLS.items():
         yield _tool(readings, tool, package, required=False)
 

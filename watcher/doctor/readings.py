@@ -29,6 +29,8 @@ USEFUL_TOOLS: Mapping[str, str] = {"tcpdump": "tcpdump", "conntrack": "conntrack
 """Without them something is missing; haproxy stands before the real control plane."""
 PATH_TOOLS: Mapping[str, str] = {"iptables": "iptables"}
 """Needed for one path only: that of this name after ``kube-proxy-``."""
+SERVER_TOOLS: Mapping[str, str] = {"mosquitto": "mqtt"}
+"""To the protocol whose stacks connect to it; the package has its name."""
 LIMITS = (
     "kernel.apparmor_restrict_unprivileged_userns",
     "kernel.unprivileged_userns_clone",
@@ -82,7 +84,7 @@ class Readings:
 def read() -> Readings:
     """Reads everything; a part that cannot be read has its empty value, never an error."""
     linux = platform.system() == "Linux"
-    tools = {name: find_tool(name) for name in (*NEEDED_TOOLS, *PATH_TOOLS, *USEFUL_TOOLS)}
+    tools = {name: find_tool(name) for name in (*NEEDED_TOOLS, *PATH_TOOLS, *SERVER_TOOLS, *USEFUL_TOOLS)}
     status = _status() if linux else {}
     assets = os.environ.get("KUBEBUILDER_ASSETS") or None
     named = ("etcd", "kube-apiserver")

@@ -8,7 +8,7 @@ from statistics import median
 
 from watcher.judge.case import SILENCE_TOLERANCE_SECONDS, Case, Incomplete
 from watcher.judge.flows import Flow
-from watcher.judge.keepalive import ANSWER_SECONDS, wakings
+from watcher.judge.keepalive import ANSWER_SECONDS, PING_OCTETS, wakings
 from watcher.judge.proofs import IDLE, PROOFS, STANDING, Finding
 from watcher.records import Direction
 
@@ -123,16 +123,23 @@ def _kept_alive(case: Case, flow: Flow) -> Proven | None:
 
 
 def _acts(case: Case, flow: Flow, towards: Direction) -> list[float]:
-    """What one side sent of its own accord between L0 and the touch: data, or what broke a silence."""
-    woken = {waking.t for waking in wakings(flow, case.l0, case.touch.sent)}
-    return [
-        packet.t
-        for packet in flow.packets
-        if packet.direction == towards
-        and case.l0 < packet.t <= case.touch.sent
-        and packet.crossed
-        and (packet.length > 1 or (packet.t in woken and not case.counts_data))
-    ]
+    """What one side sent of its own accord between L0 and the touch: data, or what broke a silence.
+
+    A few octets at once after the other side has broken a silence are the answer to its PING, and no act.
+    """
+    woken = {waking.t: waking.by_client for waking in wakings(flow, case.l0, case.touch.sent)}
+    acts, asked = [], float("-inf")
+    for packet in flow.packets:
+        wakes = packet.t in woken and woken[packet.t] is (packet.direction == "to-server")
+        if packet.direction != towards:
+            asked = packet.t if wakes else asked
+            continue
+        if not (case.l0 < packet.t <= case.touch.sent and packet.crossed):
+            continue
+        answers = packet.length <= PING_OCTETS and packet.t - asked <= ANSWER_SECONDS
+        if (packet.length > 1 and not answers) or (wakes and not case.counts_data):
+            acts.append(packet.t)
+    return acts
 
 
 def _replaced(case: Case) -> Proven | None:

@@ -32,6 +32,8 @@ HISTORY_PORT = 6445
 """In the cluster's namespace: an API server that refuses history."""
 PROXY_PORT = 6500
 """The first of the ports of the proxies before the API server, in the cluster's namespace."""
+NATS_PORT = 6620
+MQTT_PORT = 6621
 
 CLIENT_RANGE = "10.16.0.0/12"
 """All clients' links; to kube-proxy, the addresses of the cluster's pods."""

@@ -1,7 +1,7 @@
-"""Layer-4 proxies before the API server: HAProxy in TCP mode, one listener for each idle timeout that a stage needs.
+"""Layer-4 proxies before the servers: HAProxy in TCP mode, a listener for each idle timeout and server of a stage.
 
 A proxy counts data. TCP keepalive is packets without any, so a client's probes keep nothing open here; the connection
-to the API server is another one, and the API server's own probes end at the proxy.
+to the server is another one, and the API server's own probes end at the proxy.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from watcher.errors import ControlPlaneFailure, LabFailure
 from watcher.lab import sandbox
-from watcher.lab.addresses import API_ADDRESS, PROXY_PORT, Server
+from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, PROXY_PORT, Server
 from watcher.lab.control_plane import haproxy
 from watcher.lab.control_plane.component import Component
 from watcher.lab.control_plane.haproxy import QUIET, Front
@@ -39,50 +41,73 @@ def idle_seconds(plan: CellPlan) -> float | None:
     return None if idle is None else idle + plan.timing.end_delay_seconds
 
 
-def fronts(idle_timeouts: Sequence[float | None]) -> list[Front]:
+@dataclass(frozen=True)
+class Way:
+    """What makes one listener different from another."""
+
+    idle_seconds: float | None
+    server: Server
+
+
+API_SERVER = Server(API_ADDRESS, API_KEEPALIVE_PORT)
+
+
+def fronts(ways: Sequence[Way]) -> list[Front]:
     """A listener for each, at ports that follow one another."""
     return [
         Front(
-            name=f"idle-{idle:g}s" if idle is not None else "no-idle-timeout",
+            name=f"{number}-{'no-idle-timeout' if way.idle_seconds is None else f'idle-{way.idle_seconds:g}s'}",
             address=API_ADDRESS,
             port=PROXY_PORT + number,
-            servers=(API_ADDRESS,),
-            timeout=QUIET if idle is None else f"{round(idle * 1000)}ms",
+            servers=(way.server.address,),
+            server_port=way.server.port,
+            timeout=QUIET if way.idle_seconds is None else f"{round(way.idle_seconds * 1000)}ms",
         )
-        for number, idle in enumerate(idle_timeouts)
+        for number, way in enumerate(ways)
     ]
+
+
+def _way(plan: CellPlan, servers: Mapping[str, Server | None]) -> Way:
+    return Way(idle_seconds(plan), servers.get(plan.service) or API_SERVER)
 
 
 class Proxies:
     """The proxies of one stage, running in the cluster's namespace; a ``scene.Proxy``."""
 
-    def __init__(self, component: Component, admin: Path, idle_timeouts: Sequence[float | None]) -> None:
+    def __init__(
+        self, component: Component, admin: Path, ways: Sequence[Way], servers: Mapping[str, Server | None]
+    ) -> None:
         self._component = component
         self._admin = admin
-        self._servers = {
-            idle: Server(front.address, front.port)
-            for idle, front in zip(idle_timeouts, fronts(idle_timeouts), strict=True)
-        }
+        self._servers = servers
+        self._fronts = {way: Server(front.address, front.port) for way, front in zip(ways, fronts(ways), strict=True)}
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, cluster: Namespace, folder: Path, plans: Iterable[CellPlan]) -> AsyncIterator[Proxies | None]:
+    async def start(
+        cls,
+        cluster: Namespace,
+        folder: Path,
+        plans: Iterable[CellPlan],
+        servers: Mapping[str, Server | None] = MappingProxyType({}),
+    ) -> AsyncIterator[Proxies | None]:
         """Ready when entered; None where no plan asks for a proxy. Its log goes to ``folder``.
 
+        ``servers`` are those of protocols that have one beside the API server.
         Raises LabUnavailable where HAProxy is missing, ControlPlaneFailure, naming the log, when it does not get ready.
         """
-        idle_timeouts = list(dict.fromkeys(idle_seconds(plan) for plan in plans if plan.proxy))
-        if not idle_timeouts:
+        ways = list(dict.fromkeys(_way(plan, servers) for plan in plans if plan.proxy))
+        if not ways:
             yield None
             return
         private = Path(tempfile.mkdtemp(prefix="proxies-", dir=sandbox.SCRATCH))
         file, admin = private / "haproxy.cfg", private / "admin.sock"
         most = haproxy.most_connections(haproxy.open_files())
-        file.write_text(haproxy.fronts(fronts(idle_timeouts), most=most, admin=admin))
+        file.write_text(haproxy.fronts(fronts(ways), most=most, admin=admin))
         line = [haproxy.binary(), "-db", "-f", str(file)]
         component = await Component.start("proxy", line, namespace=cluster, log=folder / LOG, folder=private)
         try:
-            running = cls(component, admin, idle_timeouts)
+            running = cls(component, admin, ways, servers)
             await running._ready()
             yield running
         finally:
@@ -91,7 +116,7 @@ class Proxies:
 
     def server(self, plan: CellPlan) -> Server:
         """Where the cell's path leads."""
-        return self._servers[idle_seconds(plan)]
+        return self._fronts[_way(plan, self._servers)]
 
     def check(self) -> None:
         """Raises ControlPlaneFailure when it has ended: from then on no path leads anywhere."""

@@ -22,6 +22,7 @@ from watcher.lab.path import Emit
 from watcher.lab.scene import OwnServer
 from watcher.model import Backend, Balancer, Scenario, ServerKeepalive, Stack
 from watcher.model import Path as ScenarioPath
+from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
 from watcher.records import ProbedTo
 from watcher.updater import Published, Trigger, Updater
@@ -131,8 +132,6 @@ def unfit_beside(scenario: Scenario, path: ScenarioPath, *, own: bool = False) -
 
     ``own``: whether there can be one of a scenario's own.
     """
-    if path.proxy:
-        return "the layer-4 proxy stands before the API server only"
     if "history-gone" in (*scenario.proof.before, *scenario.proof.after):
         return "its server keeps no history that could be lost"
     if path.idle_timeout_seconds is not None:
@@ -143,3 +142,10 @@ def unfit_beside(scenario: Scenario, path: ScenarioPath, *, own: bool = False) -
     if path.balancer is not Balancer.LAB:
         return "kube-proxy leads to the API server only, where the scenario has no backend of its own"
     return None
+
+
+def build(name: str) -> Wanted | None:
+    """What is built for that protocol's server, as a client's environment is; its module's ``BUILD``, if it has one."""
+    wanted = getattr(load(name), "BUILD", None)
+    assert wanted is None or isinstance(wanted, Wanted)
+    return wanted

@@ -115,7 +115,7 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
         try:
             async with (
                 _services(surroundings, order.cells) as services,
-                _stand_ins(control_plane, cluster, folder, order.cells) as (proxies, history),
+                _stand_ins(control_plane, cluster, folder, order.cells, services) as (proxies, history),
             ):
                 for wave in plan.waves(order.cells, memory_mib=_available_mib(), jobs=order.jobs):
                     numbered = dict(enumerate(wave, start=number + 1))
@@ -145,11 +145,16 @@ async def _services(stage: protocols.Stage, cells: Sequence[CellPlan]) -> AsyncI
 
 @asynccontextmanager
 async def _stand_ins(
-    control_plane: ControlPlane, cluster: Namespace, folder: Path, cells: Sequence[CellPlan]
+    control_plane: ControlPlane,
+    cluster: Namespace,
+    folder: Path,
+    cells: Sequence[CellPlan],
+    services: Mapping[str, protocols.Service],
 ) -> AsyncIterator[tuple[Proxies | None, HistoryProxy | None]]:
     """What paths lead to besides API servers, for the whole stage: each where a cell's path or fault needs it."""
     async with AsyncExitStack() as running:
-        proxies = await running.enter_async_context(Proxies.start(cluster, folder, cells))
+        servers = {name: service.server for name, service in services.items()}
+        proxies = await running.enter_async_context(Proxies.start(cluster, folder, cells, servers))
         history = None
         if any(faults.FORGETFUL in faults.load(cell.fault).NEEDS for cell in cells):
             history = await running.enter_async_context(HistoryProxy.start(cluster, folder, control_plane))

@@ -94,7 +94,8 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
     for scenario in scenarios:
         proofs.check(scenario.proof)
         faults.check(scenario, catalog.paths[scenario.path])
-    not_built = _build(stacks, console)
+    spoken = sorted({found.stack.protocol for found in stacks})
+    not_built, missing_protocols = _build(stacks, spoken, console)
     cells = plan.make(
         plan.Choice(
             stacks=[found.stack for found in stacks],
@@ -113,7 +114,9 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             ),
             missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
+            missing_protocols=missing_protocols,
             blocking_faults=catalog.blocking_faults,
+            answering_faults=catalog.answering_faults,
             scale=options.scale,
             repeat=options.repeat,
         )
@@ -214,18 +217,28 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _build(stacks: Sequence[FoundStack], console: Console) -> dict[str, str]:
-    """Builds what the stacks still need; returns those that could not be built, each with why."""
+def _build(
+    stacks: Sequence[FoundStack], spoken: Iterable[str], console: Console
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Builds what the stacks and their protocols' servers still need.
+
+    Returns the stacks that could not be built, and the protocols whose server this machine does not have, with why.
+    """
     of = {found.stack.name: Wanted(found.folder, found.build) for found in stacks}
-    missing = [each for each in dict.fromkeys(of.values()) if not environments.is_built(each.folder, each.build)]
+    servers = {name: wanted for name in spoken if (wanted := protocols.build(name)) is not None}
+    both = dict.fromkeys((*of.values(), *servers.values()))
+    missing = [each for each in both if not environments.is_built(each.folder, each.build)]
     if missing:
         console.print(f"building {', '.join(dict.fromkeys(each.folder.name for each in missing))}", highlight=False)
     failed = build_together(missing)
-    return {
+    not_built = {
         name: f"its environment could not be built: {failed[each].message}"
         for name, each in of.items()
         if each in failed
     }
+    no_server = {name: failed[each].message for name, each in servers.items() if each in failed}
+    lacking = {name: reason for name in spoken if (reason := protocols.load(name).missing()) is not None}
+    return not_built, {**lacking, **no_server}
 
 
 def _launches(catalog: Catalog, cells: Iterable[CellPlan]) -> dict[str, Launch]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 
 if "watcher.runner.inside" in sys.orig_argv:
+    from dataclasses import replace
+
     from watcher.lab import proxies
 
     fronts = proxies.fronts
-    proxies.fronts = lambda idle_timeouts: fronts([None if each is None else 10 * each for each in idle_timeouts])
+    proxies.fronts = lambda ways: fronts(
+        [replace(way, idle_seconds=None if way.idle_seconds is None else 10 * way.idle_seconds) for way in ways]
+    )

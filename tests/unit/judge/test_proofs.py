@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.judge.clients import act, cell_of
 from tests.unit.judge.findings import case_of, finding, on, without
-from tests.unit.judge.stage import Stage, plan
+from tests.unit.judge.stage import Side, Stage, plan
 from watcher.errors import UsageError
 from watcher.judge.facts import MAX_PACKETS
 from watcher.judge.fold import Judge
@@ -139,6 +139,26 @@ def test_an_idle_spare_connection_is_not_the_watch() -> None:
     stage.end(420)
     assert not finding("idle-expired", stage).holds
     assert prove(case_of(stage))[0].kind == "prevented (kept alive by client)"
+
+
+@pytest.mark.parametrize(
+    ("asks", "octets", "kept_by"),
+    [
+        ("server", 6, "server"),
+        ("client", 6, "client"),
+        ("server", 200, "client"),  # who says that much begins something of its own, such as the next watch
+    ],
+)
+def test_who_answers_a_ping_keeps_nothing_alive(asks: Side, octets: int, kept_by: str) -> None:
+    """A library is praised for the PINGs of its server, and its user is deaf before one that sends none."""
+    stage = Stage(plan("azure-slb"))
+    flow = stage.begin()
+    for number in range(4):
+        stage.say(flow, 60.0 * (number + 1), asks, 6)
+        stage.say(flow, 60.0 * (number + 1) + 0.01, "server" if asks == "client" else "client", octets)
+    stage.the_touch(292.6)
+    stage.end(420)
+    assert prove(case_of(stage))[0].kind == f"prevented (kept alive by {kept_by})"
 
 
 @pytest.mark.parametrize(("used_again", "kind"), [(False, "prevented (replaced)"), (True, "unproven")])

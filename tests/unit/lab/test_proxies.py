@@ -9,11 +9,16 @@ import pytest
 from watcher.lab import proxies, sandbox
 from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, PROXY_PORT
 from watcher.lab.control_plane import haproxy
+from watcher.lab.proxies import Way
 
 
 def sections(idle_timeouts: list[float | None]) -> list[list[list[str]]]:
     """The words of each line of each ``listen`` section."""
-    text = haproxy.fronts(proxies.fronts(idle_timeouts), most=100, admin=Path("/run/admin.sock"))
+    text = haproxy.fronts(
+        proxies.fronts([Way(each, proxies.API_SERVER) for each in idle_timeouts]),
+        most=100,
+        admin=Path("/run/admin.sock"),
+    )
     assert "stats socket /run/admin.sock mode 600 level admin" in text
     return [[line.split() for line in part.splitlines()] for part in text.split("\nlisten ")[1:]]
 
@@ -31,7 +36,7 @@ def test_each_listener_has_its_own_timeout_on_both_sides() -> None:
 
 def test_the_proxy_sends_no_probes_and_answers_for_nobody() -> None:
     """Its keepalive would find what the client's was to find."""
-    text = haproxy.fronts(proxies.fronts([2.0]), most=100)
+    text = haproxy.fronts(proxies.fronts([Way(2.0, proxies.API_SERVER)]), most=100)
     lines = [line.split() for line in text.splitlines()]
     assert {"clitcpka", "srvtcpka"} == {line[2] for line in lines if line[:2] == ["no", "option"]}
     assert not [line for line in lines if line[:1] == ["option"] and "tcpka" in line[1]]

@@ -228,6 +228,16 @@ def test_what_a_program_needs_to_run_is_missing(bench: Bench) -> None:
     assert environments.is_built(folder, Build(kind="none", needs=("sh",)))
 
 
+@pytest.mark.parametrize(("names", "asked"), [("", "./..."), ("tool example.org/server\n", "./... tool")])
+def test_the_tools_that_a_go_module_names_are_built(names: str, asked: str, bench: Bench) -> None:
+    """Somebody else's server is a program of no folder of ours: without the pattern nothing would be built."""
+    folder = bench.client("go")
+    (folder / "go.mod").write_text(f"module program\n\ngo 1.26.0\n\n{names}")
+    environments.build(folder, BUILDS["go"])
+    [call] = bench.calls()
+    assert call.partition(" in ")[0].endswith(f"/bin/ {asked}")
+
+
 def test_an_old_node_is_replaced_by_npms(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Distributions' Node is older than what the client library runs with; it would fail with a syntax error."""
     monkeypatch.setenv("NODE_VERSION", "20.20.2")

@@ -32,7 +32,8 @@ class Front:
     address: str
     port: int
     servers: tuple[str, ...]
-    """The API servers' addresses."""
+    """The servers' addresses."""
+    server_port: int = API_KEEPALIVE_PORT
     timeout: str = QUIET
     """How long both sides may be without data, as HAProxy writes it."""
 
@@ -107,7 +108,7 @@ def _lines(front: Front) -> list[str]:
         f"    retries {len(front.servers) - 1}",
         "    option redispatch 1",
         "    balance roundrobin",
-        *(f"    server api-{number} {server}:{API_KEEPALIVE_PORT}" for number, server in enumerate(front.servers, 1)),
+        *(f"    server api-{number} {server}:{front.server_port}" for number, server in enumerate(front.servers, 1)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Go: every ``package main`` of a module, compiled with exactly what go.sum names."""
+"""Go: every ``package main`` of a module, and every tool that it names, compiled with exactly what go.sum names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make(project: Project, work: Work) -> None:
     binaries = work.place / "bin"
     binaries.mkdir(parents=True)
     work.run(
-        [str(toolchain.binary), "build", "-trimpath", "-o", f"{binaries}/", "./..."],
+        [str(toolchain.binary), "build", "-trimpath", "-o", f"{binaries}/", "./...", *_tools(project)],
         module,
         {**toolchain.environment, "PWD": str(module)},
         hint="it needs the network, or the mirror that GOPROXY names",
@@ -41,11 +41,24 @@ def is_whole(place: Path) -> bool:
 
 
 def _needed(project: Project) -> tuple[int, ...]:
-    file = project.folder / project.lock_folder / "go.mod"
-    try:
-        line = re.search(r"^go (\S+)$", file.read_text(), re.MULTILINE)
-    except OSError as error:
-        raise FileError(str(file), None, f"cannot be read: {error.strerror}") from error
+    line = re.search(r"^go (\S+)$", _module(project), re.MULTILINE)
     if line is None:
-        raise FileError(str(file), None, "has no line `go 1.…`", advice="it says which Go is new enough")
+        problem = "has no line `go 1.…`"
+        raise FileError(str(_file(project)), None, problem, advice="it says which Go is new enough")
     return go.parse(line[1])
+
+
+def _tools(project: Project) -> list[str]:
+    """The pattern for somebody else's programs that go.mod names with ``tool``; nothing where it names none."""
+    return ["tool"] if re.search(r"^tool\b", _module(project), re.MULTILINE) else []
+
+
+def _module(project: Project) -> str:
+    try:
+        return _file(project).read_text()
+    except OSError as error:
+        raise FileError(str(_file(project)), None, f"cannot be read: {error.strerror}") from error
+
+
+def _file(project: Project) -> Path:
+    return project.folder / project.lock_folder / "go.mod"
