@@ -15,7 +15,7 @@ RESULTS_CELLS ?= */*/$(subst $(comma),$(comma)*/*/,$(SCENARIOS)),python-kubernet
 RESULTS_RUN ?= runs/results-$(shell date -u +%Y%m%d-%H%M%S)
 # Of `make test`: processes that share the tests. Most of these wait, so that there are more of them than of processors;
 # 0 runs all in one. A file of tests stays in one process, and the order is tests/order.py's.
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 3
 TEST_OPTIONS ?=
 
 help: ## this text

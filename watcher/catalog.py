@@ -52,6 +52,8 @@ class Catalog:
     scenarios: Mapping[str, Scenario]
     blocking_faults: frozenset[str] = frozenset()
     """Those in which new connections get no answer at all."""
+    answering_faults: frozenset[str] = frozenset()
+    """Those that leave no flow on which a probe gets no answer."""
 
     @classmethod
     def load(
@@ -83,6 +85,7 @@ class Catalog:
             faults=MappingProxyType({name: found.explanation for name, found in faults.items()}),
             scenarios=_by_name(read_scenarios, lambda s: (s.quiet_seconds is None, s.name)),
             blocking_faults=frozenset(name for name, found in faults.items() if found.blocks_connections),
+            answering_faults=frozenset(name for name, found in faults.items() if found.answers_probes),
         )
 
     def select_stacks(self, patterns: str | None) -> tuple[str, ...]:
@@ -131,6 +134,8 @@ class FoundFault:
     """The first line of its docstring."""
     blocks_connections: bool
     """Its ``BLOCKS_CONNECTIONS``; False where it says nothing."""
+    answers_probes: bool
+    """Its ``ANSWERS_PROBES``, likewise."""
 
 
 def read_faults(folder: pathlib.Path) -> dict[str, FoundFault]:
@@ -149,7 +154,11 @@ def read_faults(folder: pathlib.Path) -> dict[str, FoundFault]:
             advice = "its first line is what `watcher list faults` says"
             raise FileError(str(file), None, "has no docstring", advice=advice)
         name = file.stem.replace("_", "-")
-        faults[name] = FoundFault(docstring.splitlines()[0], _says(file, module, "BLOCKS_CONNECTIONS"))
+        faults[name] = FoundFault(
+            explanation=docstring.splitlines()[0],
+            blocks_connections=_says(file, module, "BLOCKS_CONNECTIONS"),
+            answers_probes=_says(file, module, "ANSWERS_PROBES"),
+        )
     return faults
 
 

@@ -246,6 +246,8 @@ class Stack(Value):
     name: Name
     description: str
     protocol: Name = "watch"
+    variant: Name | None = None
+    """How the protocol's server is set up for it, where there are several ways: how often it says something."""
     language: str
     library: str
     version: str
@@ -388,6 +390,7 @@ class CellPlan(Value):
     id: CellId
     control: Control | None = None
     protocol: Name = "watch"
+    variant: Name | None = None
     path: Name
     ending: Ending
     server_keepalive: ServerKeepalive
@@ -406,7 +409,12 @@ class CellPlan(Value):
     @property
     def group(self) -> str | None:
         """Cells of one group share a backend of their own, and the moment at which it fails; None for all others."""
-        return None if self.backend is Backend.SHARED else f"{self.id.scenario}#{self.id.repeat}"
+        return None if self.backend is Backend.SHARED else f"{self.id.scenario}#{self.id.repeat}/{self.service}"
+
+    @property
+    def service(self) -> str:
+        """Names the server that it speaks to: cells of one service share it."""
+        return self.protocol if self.variant is None else f"{self.protocol}/{self.variant}"
 
 
 class Outcome(Value):

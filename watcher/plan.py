@@ -8,7 +8,7 @@ is not run and says why (``not scalable``).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -52,12 +52,10 @@ MEMORY_SHARE = 0.7
 LEAST_BUSY_INTERVAL_SECONDS = 0.1
 """Real time: one cell's touches come one after the other, and each takes some 20 ms of its own."""
 MOST_TOUCHES_PER_SECOND = 100.0
-"""Real time, of all busy cells of a wave together: more of them would wait for each other, and be late for that. With 73
-on two loaded cores 99 of 100 were answered within 0.25 s."""
+"""Real time, of all busy cells of a wave together: more of them would wait for each other, and be late for that. With
+73 on two loaded cores 99 of 100 were answered within 0.25 s."""
 
 NO_FAULT = "none"
-HISTORY = "history-gone"
-"""The proof that only an API server can give."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +76,18 @@ class Choice:
     """Whether the API server speaks HTTP/2 and WebSocket: the embedded one does not."""
     missing_backend: str | None = None
     """Why this run cannot have API servers of scenarios' own; None where it can."""
+    unfit: Callable[[Stack, Scenario, Path], str | None] = lambda _stack, _scenario, _path: None
+    """Why a stack's protocol cannot be had in a scenario; None where it can."""
     missing_proxy: str | None = None
     """Why this run cannot have paths with a proxy; None where it can."""
     missing_balancers: Mapping[Balancer, str] = field(default_factory=dict)
     """Balancers that this run cannot have, with the reason."""
     missing_protocols: Mapping[str, str] = field(default_factory=dict)
     """Protocols whose server this run cannot have, with the reason."""
-    led_elsewhere: Collection[str] = ()
-    """Protocols with a server of their own, to which what is about the API server means nothing."""
     blocking_faults: Collection[str] = ()
     """Faults in which new connections get no answer at all, as the catalog has them."""
+    answering_faults: Collection[str] = ()
+    """Faults that leave no flow on which a probe gets no answer, likewise."""
     scale: float = 1.0
     repeat: int = 1
     deadline_seconds: float = DEADLINE_SECONDS
@@ -238,6 +238,7 @@ def not_scalable(
     *,
     server_scales: bool = True,
     blocking_faults: Collection[str] = (),
+    answering_faults: Collection[str] = (),
 ) -> str | None:
     """Why this cell could be decided differently than in true time; None where it cannot."""
     if scale == 1:
@@ -267,7 +268,9 @@ def not_scalable(
             kept = f"whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
             return f"not scalable: {what} after {true:g} s, which {kept}"
     true_timing = timing(scenario, path, 1.0, DEADLINE_SECONDS)
-    undecided = _decided_by_timer_slack(profile.settings, scenario, true_timing)
+    undecided = None
+    if scenario.fault not in answering_faults:
+        undecided = _decided_by_timer_slack(profile.settings, scenario, true_timing)
     if scenario.fault in blocking_faults:
         undecided = undecided or _decided_by_repetition(profile.settings, settings, true_timing, scale)
     if undecided is not None:
@@ -335,6 +338,7 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         choice.scale,
         server_scales=choice.server_scales,
         blocking_faults=choice.blocking_faults,
+        answering_faults=choice.answering_faults,
     )
     if profile.name not in stack.profiles:
         skip = Skip(verdict=Verdict.UNSUPPORTED, reason=f"{stack.name} cannot do {profile.name}")
@@ -352,13 +356,14 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_balancers[path.balancer])
     elif stack.protocol in choice.missing_protocols:
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_protocols[stack.protocol])
-    elif stack.protocol in choice.led_elsewhere and (about := _about_the_api_server(scenario, path)) is not None:
-        skip = Skip(verdict=Verdict.INVALID, reason=f"not for protocol {stack.protocol}: {about}")
+    elif (unfit := choice.unfit(stack, scenario, path)) is not None:
+        skip = Skip(verdict=Verdict.INVALID, reason=unfit)
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
     return CellPlan(
         id=CellId(stack=stack.name, profile=profile.name, scenario=scenario.name, repeat=repeat),
         protocol=stack.protocol,
+        variant=stack.variant,
         path=path.name,
         ending=path.ending,
         server_keepalive=_server_keepalive(scenario, path),
@@ -398,19 +403,6 @@ def _control(control: Control, scenario: Scenario, path: Path, choice: Choice, r
 
 def _balancer_mib(path: Path) -> int:
     return 0 if path.balancer is Balancer.LAB else KUBE_PROXY_MEMORY_MIB
-
-
-def _about_the_api_server(scenario: Scenario, path: Path) -> str | None:
-    """What of this scenario only the API server has; None where any server will do."""
-    if scenario.backend is Backend.OWN:
-        return "the scenario does harm to an API server"
-    if path.balancer is not Balancer.LAB:
-        return "the path's kube-proxy leads to the API server"
-    if HISTORY in (*scenario.proof.before, *scenario.proof.after):
-        return "the scenario is about resourceVersions"
-    if _server_keepalive(scenario, path) is not ServerKeepalive.OFF:
-        return "the scenario is about the API server's own keepalive"
-    return None
 
 
 def _server_keepalive(scenario: Scenario, path: Path) -> ServerKeepalive:

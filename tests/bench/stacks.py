@@ -62,6 +62,8 @@ def measured(folder: Path) -> tuple[list[Cost], list[str]]:
 def built() -> Iterator[str]:
     """The stacks that can be run without building anything."""
     for name, found in Catalog.load().stacks.items():
+        if found.stack.protocol != "watch":  # its delay is its server's habit as much as its own
+            continue
         try:
             ready = environments.is_built(found.folder, found.build)
         except WatcherError:  # a tool of the system that its environment depends on is not there

@@ -24,7 +24,8 @@ from watcher.programs.environments import cache_folder
 QUIET_SECONDS = 1.0
 """`watcher probe` waits for 150 s; a library that ends its watch in between is what the scenario `control` is for."""
 CATALOG = Catalog.load()
-STACKS = {name: found.stack for name, found in CATALOG.stacks.items()}
+STACKS = {name: found.stack for name, found in CATALOG.stacks.items() if found.stack.protocol == "watch"}
+"""Those of the other protocols have tests of their own."""
 PLAIN = {name: stack for name, stack in STACKS.items() if not stack.websocket}
 """Those that the embedded control plane can serve."""
 Command = Callable[..., list[str]]

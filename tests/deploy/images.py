@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -26,8 +27,18 @@ RESTRICTED = (
 def run(
     *command: str, check: bool = True, seconds: float = 60, variables: Mapping[str, str] = MappingProxyType({})
 ) -> subprocess.CompletedProcess[str]:
+    """With all that it started, it is ended when the time is over: what builds an image has a family."""
     environment = {**os.environ, **variables}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, check=False)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
+    ) as process:
+        try:
+            said, errors = process.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    done = subprocess.CompletedProcess(command, process.returncode, said, errors)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 

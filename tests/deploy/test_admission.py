@@ -36,6 +36,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
 BASE = DEPLOY / "base"
 
+TIMERS = ("timer", "timer-with-capture")
+
 
 def pod(template: Manifest, change: Callable[[Manifest], object] = lambda _spec: None) -> Manifest:
     """What the Deployment's controller would make, which the lab does not have."""
@@ -105,6 +107,7 @@ def steps(cluster: Cluster, folder: Path) -> dict[str, Any]:
     }
     seen["rights"] = rights(cluster, base)
     seen["capture"] = capture(cluster, folder, base)
+    seen["timer"] = {name: timer(cluster, name) for name in TIMERS}
     seen["removed"] = cluster.kubectl("delete", "-k", str(BASE), "--wait=false")
     return seen
 
@@ -189,6 +192,15 @@ def capture(cluster: Cluster, folder: Path, base: list[Manifest]) -> dict[str, A
     return seen
 
 
+def timer(cluster: Cluster, name: str) -> dict[str, Any]:
+    """The timer server in its own namespace, where the overlay has left it."""
+    applied = cluster.kubectl("apply", "-k", str(DEPLOY / name))
+    body = pod(pod_template(objects(DEPLOY / name)))
+    body["metadata"]["namespace"] = "watcher-timer"
+    status, answer = cluster.ask("POST", "/api/v1/namespaces/watcher-timer/pods?dryRun=All", body)
+    return {"applied": applied, "pod": [status, answer.get("message", "")]}
+
+
 @pytest.fixture(scope="module")
 def seen(programs: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = run_inside(scene, programs, str(tmp_path_factory.mktemp("admission")), timeout=300)
@@ -266,6 +278,17 @@ def test_the_capture_needs_the_namespace_that_it_says(seen: dict[str, Any]) -> N
     assert capture["restricted"][0] == capture["baseline"][0] == capture["restricted again"][0] == 403
     assert "NET_RAW" in capture["baseline"][1]
     assert capture["privileged"] == [201, ""]
+
+
+@pytest.mark.parametrize("name", TIMERS)
+def test_the_timer_server_is_taken_as_it_is(seen: dict[str, Any], name: str) -> None:
+    """Its pod passes what its own namespace enforces: `restricted`, and with the capture what that says it needs."""
+    found = seen["timer"][name]
+    assert found["applied"]["status"] == 0, found["applied"]["errors"]
+    assert len(found["applied"]["lines"]) == len(objects(DEPLOY / name))
+    assert found["pod"][0] == 201, found["pod"]
+    if name == "timer":
+        assert found["applied"]["errors"] == ""
 
 
 def test_it_can_be_removed(seen: dict[str, Any]) -> None:

@@ -186,13 +186,17 @@ async def closed_scene() -> dict[str, Any]:
         assert stage.proxies is not None
         stage.proxies.close("10.16.0.99")
         others = await read(client, 0.3)
-        flows = await asyncio.to_thread(faults.load("proxy-closed").apply, stage.scene)
+        closing = asyncio.create_task(asyncio.to_thread(faults.load("proxy-closed").apply, stage.scene))
         said, behind = await read(client, 1), await read(server, 1)
+        back, _ = await stage.flow()
+        flows = await closing
         stage.scene.path.drain()
         ends = stage.ends(client)
+        came_again = await read(back, 0.5)
         await asyncio.to_thread(stage.proxies.close, stage.nets.client_address)
         return {
-            "others": others, "flows": [flow.port == client.getsockname()[1] for flow in flows or ()],
+            "others": others, "came again": came_again,
+            "flows": [flow.port == client.getsockname()[1] for flow in flows or ()],
             "client": said, "server": behind, "ends": ends, "fresh": await stage.fresh(),
         }  # fmt: skip
 
@@ -331,6 +335,7 @@ def test_closing_is_by_fin_on_both_sides_and_one_clients_affair(played: Played) 
     """A reset would be another scenario, which more clients notice; another cell's watch must go on."""
     seen = played("closed")
     assert seen["others"] == "silence"
+    assert seen["came again"] == "silence", "a client that is back at once keeps its new connection"
     assert seen["flows"] == [True]
     assert (seen["client"], seen["server"]) == ("end", "end")
     assert seen["ends"][0] == "FIN to-client"

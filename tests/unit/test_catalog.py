@@ -108,6 +108,9 @@ def test_the_paths_have_their_documented_timeouts() -> None:
         "aws-nlb": (350, "reset-on-next-packet"),
         "aws-nat-gateway": (350, "reset-client-on-next-packet"),
         "gcp-vpc": (600, "blocked-until-outbound"),
+        "haproxy-20s": (20, "close"),
+        "haproxy-50s": (50, "close"),
+        "proxy": (None, "never"),
         "ipvs": (900, "reset-client-on-next-packet"),
     }
     paths = Catalog.load().paths
@@ -366,7 +369,9 @@ def test_a_fault_without_an_explanation_or_with_broken_source_is_an_error(tmp_pa
     """A fault that cannot be loaded is only found in the middle of a run."""
     (tmp_path / "__init__.py").write_text("not python at all (")
     (tmp_path / "two_words.py").write_text('"""What goes wrong.\n\nMore."""\n')
-    assert read_faults(tmp_path) == {"two-words": FoundFault("What goes wrong.", blocks_connections=False)}
+    assert read_faults(tmp_path) == {
+        "two-words": FoundFault("What goes wrong.", blocks_connections=False, answers_probes=False)
+    }
     (tmp_path / "mute.py").write_text("x = 1\n")
     with pytest.raises(FileError, match=r"mute\.py: has no docstring"):
         read_faults(tmp_path)

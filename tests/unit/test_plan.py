@@ -236,6 +236,19 @@ def test_a_cell_takes_the_memory_of_its_kube_proxy() -> None:
     assert inside == {stack().memory_mib + plan.KUBE_PROXY_MEMORY_MIB}
 
 
+def test_without_haproxy_the_cells_behind_a_proxy_are_left_out_and_say_why() -> None:
+    """They must not count against any client, nor stop the cells of other paths."""
+    scenarios = [CATALOG.scenarios[name] for name in ("haproxy-20s", "proxy-closed", "control")]
+    for cell in plan.make(choice(scenarios=scenarios, missing_proxy="none here")):
+        if not cell.proxy:
+            assert cell.skip is None or cell.skip.verdict is Verdict.UNSUPPORTED
+        else:
+            assert cell.control is None, "a control for a scenario of which nothing runs"
+            assert cell.skip is not None
+            assert cell.skip.verdict is Verdict.UNSUPPORTED or cell.skip.reason == "none here"
+    assert any(cell.proxy and cell.skip is None for cell in plan.make(choice(scenarios=scenarios)))
+
+
 OUTAGE = Scenario(
     name="an-outage",
     description="dark for a minute",
@@ -336,6 +349,17 @@ def test_a_healed_flow_is_not_dead_and_no_slack_decides() -> None:
     assert skips(CATALOG.scenarios["blackhole"], 10)["tcp-user-timeout"]
 
 
+def test_where_probes_are_answered_keepalives_end_decides_nothing() -> None:
+    """A killed server's kernel says so at once: what keepalive would find, and when, is no reason to leave it out."""
+    assert CATALOG.answering_faults
+    assert not {"blackhole", "blackhole-to-client", "blackhole-to-server", "outage"} & CATALOG.answering_faults
+    assert not CATALOG.answering_faults & CATALOG.blocking_faults
+    for fault, leaves_out in (("server-killed", False), ("node-gone", True)):
+        scenario = OWN.model_copy(update={"fault": fault})
+        reason = skips(scenario, 10, answering_faults=CATALOG.answering_faults)["tcp-user-timeout"]
+        assert bool(reason) is leaves_out, (fault, reason)
+
+
 @pytest.mark.parametrize(("scale", "runs"), [(1, True), (10, True), (12, True), (20, True), (100, False)])
 def test_a_busy_scenario_is_not_run_faster_than_touches_can_be_made(scale: float, runs: bool) -> None:
     """At scale 100 they would queue, and the queue would count as the clients' delay."""
@@ -383,7 +407,7 @@ def test_waves_never_part_cells_that_share_a_backend(memory: float, jobs: int | 
         assert {str(c.id) for c in inside[0] if c.group == group} == {
             str(c.id) for c in made if c.group == group and c.skip is None
         }
-    assert {cell.group for cell in made} == {None, "own#1", "own#2", "other#1", "other#2"}
+    assert {cell.group for cell in made} == {None, "own#1/watch", "own#2/watch", "other#1/watch", "other#2/watch"}
     assert sorted(str(c.id) for wave in waves for c in wave) == sorted(str(c.id) for c in made if c.skip is None)
 
 
@@ -410,32 +434,16 @@ def test_without_a_second_server_its_cells_are_left_out_and_say_why() -> None:
     assert [cell.backend for cell in with_one if cell.control] == [Backend.OWN, Backend.OWN], "the controls share it"
 
 
-def of_protocol(scenarios: list[Scenario], **fields: object) -> list[CellPlan]:
-    asked = {"stacks": [stack(protocol="spoken"), stack(name="watches")], "scenarios": scenarios, **fields}
-    return [cell for cell in plan.make(choice(**asked)) if cell.id.profile == "default"]
-
-
 def test_without_a_protocols_server_its_cells_are_left_out_and_say_why() -> None:
     """They must not count against any client, nor stop those that watch."""
-    made = of_protocol([CATALOG.scenarios["control"]], missing_protocols={"spoken": "none here"})
-    reasons = {cell.id.stack: cell.skip.reason if cell.skip else None for cell in made}
+    stacks = [stack(protocol="spoken"), stack(name="watches")]
+    made = plan.make(
+        choice(
+            stacks=stacks,
+            profiles=[CATALOG.profiles["default"]],
+            scenarios=[CATALOG.scenarios["control"]],
+            missing_protocols={"spoken": "none here"},
+        )
+    )
+    reasons = {cell.id.stack: cell.skip.reason if cell.skip else None for cell in made if cell.control is None}
     assert reasons == {"a-stack": "none here", "watches": None}
-
-
-@pytest.mark.parametrize(
-    ("scenario", "about"),
-    [
-        ("server-killed", "the scenario does harm to an API server"),
-        ("blackhole-kube-proxy-nftables", "the path's kube-proxy leads to the API server"),
-        ("azure-slb-server-180s", "the scenario is about the API server's own keepalive"),
-        ("history-refused", "the scenario is about resourceVersions"),
-        ("proxy-closed", None),
-        ("blackhole", None),
-        ("outage-30s", None),
-    ],
-)
-def test_what_is_about_the_api_server_is_for_its_clients(scenario: str, about: str | None) -> None:
-    """Another server's client would be led to the API server, or judged by what nobody did to its own."""
-    made = of_protocol([CATALOG.scenarios[scenario]], led_elsewhere={"spoken"})
-    reasons = {cell.id.stack: cell.skip.reason if cell.skip else None for cell in made}
-    assert reasons == {"a-stack": None if about is None else f"not for protocol spoken: {about}", "watches": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -88,23 +87,26 @@ def test_what_is_long_is_there() -> None:
     assert [file for file in LONGEST_FIRST if not (ROOT / file).is_file()] == []
 
 
-def test_the_longest_files_begin_first_and_stay_whole(suite: pytest.Pytester) -> None:
-    """Else one process works on the longest file alone at the end, or the runs that its tests share are repeated."""
+class OneOfSeveral:
+    """Plug-in: makes pytest take its own process for one that shares the tests with others, as xdist does."""
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.workerinput = {}  # type: ignore[attr-defined]  # xdist's, and how it is to be asked for
+
+
+@pytest.mark.parametrize(
+    ("plugins", "order"), [([], (0, 1, 2)), ([OneOfSeveral()], (2, 0, 1))], ids=["alone", "shared"]
+)
+def test_the_longest_files_begin_first(suite: pytest.Pytester, plugins: list[object], order: tuple[int, ...]) -> None:
+    """Else one process works on the longest file at the end while all others have nothing to do. One alone keeps the
+    order that a reader expects.
+    """
     names = (LONGEST_FIRST[1], "tests/unit/test_quick.py", LONGEST_FIRST[0])
     for name in names:
         file = suite.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("def test_one(): pass\ndef test_two(): pass\n")
-    suite.makeini(
-        "[pytest]\nmarkers = lab\nasyncio_default_fixture_loop_scope = function\naddopts = --import-mode=importlib"
-    )
-    alone = suite.runpytest_subprocess("-v", *names)
-    assert names_of(alone.outlines) == [f"{name}::test_{each}" for name in names for each in ("one", "two")]
-    shared = suite.runpytest_subprocess("-v", "-n1", "--dist=loadfile", "--no-loadscope-reorder", *names)
-    begun = (names[2], names[0], names[1])
-    assert names_of(shared.outlines) == [f"{name}::test_{each}" for name in begun for each in ("one", "two")]
-
-
-def names_of(lines: list[str]) -> list[str]:
-    """In the order in which they passed."""
-    return [found[1] for line in lines if "PASSED" in line and (found := re.search(r"(tests/\S+::\S+)", line))]
+        file.write_text("def test_two(): pass\ndef test_one(): pass\n")
+    found = suite.inline_run("--collect-only", "--import-mode=importlib", *names, plugins=plugins)
+    (finished,) = found.getcalls("pytest_collection_finish")
+    collected = [item.nodeid for item in finished.session.items]
+    assert collected == [f"{names[each]}::test_{test}" for each in order for test in ("two", "one")]

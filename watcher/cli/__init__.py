@@ -19,6 +19,7 @@ from watcher.cli import (
     rehearsing,
     reporting,
     running,
+    serving,
     soaking,
     summarizing,
 )
@@ -99,6 +100,7 @@ app.command("path", epilog=pathing.EPILOG)(pathing.path)
 app.command("soak", epilog=soaking.EPILOG)(soaking.soak)
 app.command("summarize", epilog=summarizing.EPILOG)(summarizing.summarize)
 app.command("probe", epilog=probing.EPILOG)(probing.probe)
+app.add_typer(serving.serve, name="serve")
 app.command("build", epilog=building.EPILOG)(building.build)
 app.command("doctor", epilog=machine.DOCTOR_EPILOG)(machine.doctor)
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from watcher.probe.probing import Candidate
 
 
+PROTOCOL = "watch"
+"""Of the programs that a probe has questions for."""
+
+
 class ControlPlaneChoice(StrEnum):
     AUTO = "auto"
     EMBEDDED = "embedded"
@@ -140,7 +144,16 @@ def _find(clients: list[str]) -> tuple[Catalog, list[FoundStack]]:
             found |= {name: one for name, one in catalog.stacks.items() if one.folder == Path(each).resolve()}
         else:
             found |= {name: catalog.stacks[name] for name in catalog.select_stacks(each)}
-    return catalog, list(found.values())
+    others = [each.stack for each in found.values() if each.stack.protocol != PROTOCOL]
+    if others:
+        said = ", ".join(f"{stack.name} ({stack.protocol})" for stack in others)
+        console(stderr=True).print(f"only programs that {PROTOCOL} are probed; left out: {said}", soft_wrap=True)
+    if len(others) == len(found):
+        raise UsageError(
+            f"no stack here speaks the protocol {PROTOCOL}",
+            advice="`watcher run --scenarios control` shows whether its programs keep the contract",
+        )
+    return catalog, [each for each in found.values() if each.stack.protocol == PROTOCOL]
 
 
 def _built(found: list[FoundStack], out: Console) -> list[FoundStack]:

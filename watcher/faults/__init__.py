@@ -3,8 +3,9 @@
 A fault returns the client's flows that it found established; the runner journals them. Whether it took hold is never
 a fault's word: packets and kernel counters show it (``watcher.judge``).
 
-A module may say ``BLOCKS_CONNECTIONS = True``: while it is in force, packets that open a connection get no answer at
-all. The catalog reads that from the source, for the planner.
+The planner reads two more constants, from the source and without importing it; they are False where a module has none.
+``BLOCKS_CONNECTIONS``: while it is in force, packets that open a connection get no answer at all. ``ANSWERS_PROBES``:
+it leaves no flow on which a probe gets no answer, so that how long keepalive takes to give up decides nothing.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
 NEEDS: frozenset[str] = frozenset()
+ANSWERS_PROBES = True
 
 BEYOND_WINDOW = 3 << 29
 """How far ahead of the client's next number the packet lies.

@@ -8,6 +8,7 @@ from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
 NEEDS = frozenset({"own-backend", "lab-balancer"})
+ANSWERS_PROBES = True
 
 
 def apply(scene: Scene) -> tuple[FlowKey, ...] | None:

@@ -7,6 +7,7 @@ from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
 NEEDS = frozenset({"lab-balancer", FORGETFUL})
+ANSWERS_PROBES = True
 
 
 def apply(scene: Scene) -> tuple[FlowKey, ...] | None:

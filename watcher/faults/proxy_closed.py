@@ -6,6 +6,7 @@ from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
 NEEDS = frozenset({"proxy"})
+ANSWERS_PROBES = True
 
 
 def apply(scene: Scene) -> tuple[FlowKey, ...] | None:

@@ -11,9 +11,10 @@ from watcher.totals import Tried
 
 _ENDINGS: dict[Tried, tuple[Ending, ...]] = {
     Tried.RESET: (Ending.RESET_BOTH,),
-    Tried.RESET_ON_NEXT_PACKET: (Ending.RESET_ON_NEXT_PACKET,),
-    # From the client's side a reset that goes to the server alone is silence.
-    Tried.SILENT: (Ending.SILENT, Ending.RESET_SERVER),
+    Tried.RESET_ON_NEXT_PACKET: (Ending.RESET_ON_NEXT_PACKET, Ending.RESET_CLIENT_ON_NEXT_PACKET),
+    # From the client's side a reset that goes to the server alone is silence; so is a path that only lets in what was
+    # spoken to, where it is the API server that stands behind it.
+    Tried.SILENT: (Ending.SILENT, Ending.RESET_SERVER, Ending.BLOCKED_UNTIL_OUTBOUND),
 }
 SAME_RATIO = 1.1
 """Timeouts within this ratio of the nearest one are as near."""

@@ -9,7 +9,7 @@ from watcher.model import Settings
 SERVER_END_SECONDS = 0.5
 """A client that closes this soon after the server's data may be acting on the end of the watch inside it."""
 
-TIMER_TOLERANCE = 0.2
+EARLY_SHARE = 0.2
 """By this share an asked-for timer may fire earlier than its number: it may have been armed before L0."""
 
 
@@ -60,7 +60,7 @@ def _asked(settings: Settings, flow: Flow, end: End) -> bool:
         packet.t for packet in flow.packets if packet.direction == "to-client" and packet.length and packet.t < end.t
     ]
     waited = [end.t - times[-1] for times in (requests, answers) if times]
-    return max(waited, default=0.0) >= min(timers) * (1 - TIMER_TOLERANCE)
+    return max(waited, default=0.0) >= min(timers) * (1 - EARLY_SHARE)
 
 
 def _after_server(case: Case, flow: Flow, end: End) -> bool:

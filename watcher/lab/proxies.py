@@ -68,7 +68,7 @@ def fronts(ways: Sequence[Way]) -> list[Front]:
 
 
 def _way(plan: CellPlan, servers: Mapping[str, Server | None]) -> Way:
-    return Way(idle_seconds(plan), servers.get(plan.protocol) or API_SERVER)
+    return Way(idle_seconds(plan), servers.get(plan.service) or API_SERVER)
 
 
 class Proxies:
@@ -93,7 +93,7 @@ class Proxies:
     ) -> AsyncIterator[Proxies | None]:
         """Ready when entered; None where no plan asks for a proxy. Its log goes to ``folder``.
 
-        ``servers`` are those of protocols that have one beside the API server.
+        ``servers`` are those of services that have one beside the API server, by name.
         Raises LabUnavailable where HAProxy is missing, ControlPlaneFailure, naming the log, when it does not get ready.
         """
         ways = list(dict.fromkeys(_way(plan, servers) for plan in plans if plan.proxy))
@@ -124,25 +124,30 @@ class Proxies:
             raise ControlPlaneFailure("the proxy ended during the run", log=str(self._component.log))
 
     def close(self, client_address: str) -> None:
-        """Closes the client's connections, both sides, with FIN; they are gone when this returns. Blocks.
-
-        Raises LabFailure where the proxy does not do it.
+        """Closes the client's present connections, both sides, with FIN; they are gone when this returns. Those that it
+        makes meanwhile are left alone. Blocks. Raises LabFailure where the proxy does not do it.
         """
         until = time.monotonic() + CLOSE_SECONDS
-        while found := self._connections(client_address):
-            for identity in found:
-                self._ask(f"shutdown session {identity}")
+        present = self._connections(client_address)
+        for identity in present.values():
+            self._ask(f"shutdown session {identity}")
+        # By the client's port, since the proxy gives a name to another connection when the first one is over.
+        while left := present.keys() & self._connections(client_address).keys():
             if time.monotonic() > until:
-                raise LabFailure(f"the proxy did not close {len(found)} connections of {client_address}")
+                raise LabFailure(f"the proxy did not close the connections of {', '.join(sorted(left))}")
             time.sleep(_PAUSE_SECONDS)
 
-    def _connections(self, client_address: str) -> list[str]:
-        """A line of the list begins with the connection's name and a colon; one of its words is ``src=10.0.0.1:99``."""
-        found = []
+    def _connections(self, client_address: str) -> dict[str, str]:
+        """The proxy's names of the client's connections, by the client's address and port.
+
+        A line of the list begins with the name and a colon; one of its words is ``src=10.0.0.1:99``.
+        """
+        found = {}
         for line in self._ask("show sess").splitlines():
             identity, _, words = line.partition(": ")
-            if any(word.startswith(f"src={client_address}:") for word in words.split()):
-                found.append(identity)
+            for word in words.split():
+                if word.startswith(f"src={client_address}:"):
+                    found[word.removeprefix("src=")] = identity
         return found
 
     def _ask(self, command: str) -> str:

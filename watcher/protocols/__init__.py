@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from watcher.api import ApiServer
-from watcher.errors import UnknownName
+from watcher.errors import UnknownName, UsageError
 from watcher.lab.addresses import Server
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit
+from watcher.lab.scene import OwnServer
+from watcher.model import Backend, Balancer, Scenario, ServerKeepalive, Stack
+from watcher.model import Path as ScenarioPath
 from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
 from watcher.records import ProbedTo
@@ -39,6 +42,8 @@ class Stage:
     control_plane: ControlPlane
     updater: Updater
     emit: Emit
+    variant: str = ""
+    """The stack's ``variant``."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ class Tenant:
     """The cell's own folder on tmpfs."""
     virtual: Server
     """What the client connects to."""
+    client_address: str = ""
+    """Where it connects from: nothing on its way replaces that."""
+    own: OwnServer | None = None
+    """What it is connected to at first, where that is not the stage's server."""
 
 
 class Service(Protocol):
@@ -60,12 +69,19 @@ class Service(Protocol):
     """Where paths lead; None is the API server."""
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
-        """Makes what the cell needs, beside its namespace, which exists; returns the variables that its program finds it
-        by. Raises LabFailure.
+        """Makes what the cell needs, beside its namespace, which exists. Raises LabFailure.
+
+        Returns the variables that its program finds it by.
         """
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         """Gives the nonce to the server, over a connection that crosses no path. Never raises for the network."""
+
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+        """One more server, of a scenario's own, which ``server`` takes over from; ready when entered, gone when left.
+
+        ``service``: kube-proxies lead to it by a Service of its own. Raises LabFailure.
+        """
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:
         """A fresh connection, in the namespace of its thread; blocks. ``since``: the version of the control touch."""
@@ -80,10 +96,18 @@ class Module(Protocol):
     def missing(self) -> str | None:
         """Why this machine cannot have it; None where it can."""
 
+    def unfit(self, stack: Stack, scenario: Scenario, path: ScenarioPath, scale: float) -> str | None:
+        """Why a cell of this stack cannot be decided in this scenario; None where it can.
+
+        Raises UsageError where the stack names a variant that there is not.
+        """
+
 
 def names() -> list[str]:
     """Every protocol there is, by its name in a manifest."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not (module.ispkg or module.name.startswith("_"))
+    )
 
 
 def load(name: str) -> Module:
@@ -100,6 +124,31 @@ def build(name: str) -> Wanted | None:
     return wanted
 
 
-def leads_elsewhere(name: str) -> bool:
-    """Whether its clients talk to a server of its own, so that what stands before the API server is nothing to them."""
-    return bool(getattr(load(name), "OWN_SERVER", False))
+def check_variant(stack: Stack, variants: Collection[str] = ("",)) -> None:
+    """Raises UsageError where the stack names a variant of its protocol's server that there is not."""
+    if (stack.variant or "") not in variants:
+        known = ", ".join(variant or "none" for variant in variants)
+        raise UsageError(
+            f"stack {stack.name}: protocol {stack.protocol} has no variant {stack.variant!r}",
+            advice=f"`variant` in its manifest: {known}",
+        )
+
+
+def unfit_beside(scenario: Scenario, path: ScenarioPath, *, own: bool = False, proxied: bool = False) -> str | None:
+    """Why a server beside the API server, without TCP keepalive, has no part in this scenario; None where it has.
+
+    ``own``: whether there can be one of a scenario's own. ``proxied``: whether it knows its clients also when they come
+    from a proxy's address.
+    """
+    if path.proxy and not proxied:
+        return "the layer-4 proxy hides from its server which client it is"
+    if "history-gone" in (*scenario.proof.before, *scenario.proof.after):
+        return "its server keeps no history that could be lost"
+    if path.idle_timeout_seconds is not None:
+        keepalive = scenario.server_keepalive or path.server_keepalive
+        return None if keepalive is ServerKeepalive.OFF else "its server sends no TCP keepalive"
+    if scenario.backend is Backend.OWN:
+        return None if own else "its server has no second one that could take over"
+    if path.balancer is not Balancer.LAB:
+        return "kube-proxy leads to the API server only, where the scenario has no backend of its own"
+    return None

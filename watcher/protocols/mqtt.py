@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,18 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from watcher.errors import LabUnavailable
+from watcher.errors import LabFailure, LabUnavailable
 from watcher.lab import daemon, sandbox
 from watcher.lab.addresses import API_ADDRESS, MQTT_PORT, Server
 from watcher.lab.control_plane.component import Component
+from watcher.lab.scene import OwnServer
+from watcher.model import Path as ScenarioPath
+from watcher.model import Scenario, Stack
 from watcher.programs.probe import ProbeResult
-from watcher.protocols import Stage, Tenant
+from watcher.protocols import Stage, Tenant, check_variant, unfit_beside
 from watcher.records import ProbedTo
 from watcher.updater import Published
 
-OWN_SERVER = True
 LOG = "mosquitto.log"
 PUBLISH_SECONDS = 30.0
 """Far longer than any deadline: a broker that is slow must be seen to be slow."""
@@ -53,6 +55,9 @@ class MqttService:
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         return await asyncio.to_thread(published, self._at, tenant.trigger.namespace, nonce)
+
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:  # noqa: ARG002 - no cell that needs one is planned
+        raise LabFailure("all cells share one server")
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - a retained message has no history
         return accepted(tenant.virtual, seconds)
@@ -157,3 +162,8 @@ def missing() -> str | None:
     except LabUnavailable as error:
         return f"needs mosquitto, which is not on this machine: {error.advice}"
     return None
+
+
+def unfit(stack: Stack, scenario: Scenario, path: ScenarioPath, scale: float) -> str | None:  # noqa: ARG001 - the libraries' timers decide about scales, and stand in their manifests
+    check_variant(stack)
+    return unfit_beside(scenario, path, proxied=True)

@@ -10,24 +10,26 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from watcher.errors import LabFailure
 from watcher.lab import daemon
 from watcher.lab.addresses import API_ADDRESS, NATS_PORT, Server
 from watcher.lab.control_plane.component import Component
-from watcher.model import Build
+from watcher.lab.scene import OwnServer
+from watcher.model import Build, Scenario, Stack
+from watcher.model import Path as ScenarioPath
 from watcher.programs import environments
 from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
-from watcher.protocols import Stage, Tenant
+from watcher.protocols import Stage, Tenant, check_variant, unfit_beside
 from watcher.records import ProbedTo
 from watcher.updater import Published
 
-OWN_SERVER = True
 BUILD = Wanted(Path(__file__).parent / "go" / "nats-server", Build(kind="go", lock="go.sum"))
 LOG = "nats-server.log"
 PING_SECONDS = 120.0
@@ -84,6 +86,9 @@ class NatsService:
             cause = told[-1] if told else error
             return Published(sent=sent, error=f"{type(cause).__name__}: {cause}")
         return Published(sent=sent, answered=answered, status=200)
+
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:  # noqa: ARG002 - no cell that needs one is planned
+        raise LabFailure("all cells share one server")
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - nothing is kept, so nothing can be resumed
         return greeted(tenant.virtual.address, tenant.virtual.port, seconds)
@@ -143,3 +148,8 @@ def missing() -> str | None:
         return None
     lacks = environments.lacks(BUILD.folder, BUILD.build)
     return "needs nats-server, which is not built" + (f": {lacks.message}" if lacks else "; `watcher build` makes it")
+
+
+def unfit(stack: Stack, scenario: Scenario, path: ScenarioPath, scale: float) -> str | None:  # noqa: ARG001 - the libraries' timers decide about scales, and stand in their manifests
+    check_variant(stack)
+    return unfit_beside(scenario, path, proxied=True)

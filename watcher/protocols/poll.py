@@ -15,7 +15,8 @@ from dataclasses import replace
 from watcher.api import ApiServer
 from watcher.lab.addresses import API_ADDRESS, POLL_PORT, Server
 from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
-from watcher.protocols import Stage, Tenant
+from watcher.model import Path, Scenario, Stack
+from watcher.protocols import Stage, Tenant, check_variant, unfit_beside
 from watcher.protocols.watch import WatchService
 from watcher.records import Unserved
 from watcher.updater import Updater
@@ -60,3 +61,8 @@ async def start(stage: Stage) -> AsyncIterator[PollService]:
 
 def missing() -> str | None:
     return None
+
+
+def unfit(stack: Stack, scenario: Scenario, path: Path, scale: float) -> str | None:  # noqa: ARG001 - its server scales
+    check_variant(stack)
+    return unfit_beside(scenario, path)

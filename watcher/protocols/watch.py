@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from watcher.errors import LabFailure
 from watcher.lab.addresses import Server
+from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
+from watcher.lab.control_plane.own import OwnApiServer
+from watcher.lab.scene import OwnServer
+from watcher.model import Path, Scenario, Stack
 from watcher.programs import probe
 from watcher.programs.probe import ProbeResult
-from watcher.protocols import Stage, Tenant
+from watcher.protocols import Stage, Tenant, check_variant
 from watcher.records import ProbedTo
 from watcher.updater import Published
 
@@ -37,6 +42,12 @@ class WatchService:
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         return await self.stage.updater.patch(tenant.trigger, nonce)
 
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+        control_plane = self.stage.control_plane
+        if not isinstance(control_plane, KubernetesControlPlane):
+            raise LabFailure("API servers of scenarios' own need the real control plane")
+        return OwnApiServer.start(control_plane, self.stage.cluster, number, service=service)
+
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:
         at, ca_pem = tenant.virtual, self.stage.api.ca_pem
         if to == "history":
@@ -51,6 +62,11 @@ async def start(stage: Stage) -> AsyncIterator[WatchService]:
 
 
 def missing() -> str | None:
+    return None
+
+
+def unfit(stack: Stack, scenario: Scenario, path: Path, scale: float) -> str | None:  # noqa: ARG001 - it fits them all
+    check_variant(stack)
     return None
 
 

@@ -27,6 +27,9 @@ ENDINGS = {
     Ending.NEVER: "no idle timeout",
     Ending.SILENT: "tells nobody",
     Ending.RESET_ON_NEXT_PACKET: "tells next sender",
+    Ending.RESET_CLIENT_ON_NEXT_PACKET: "tells the client if it sends",
+    Ending.BLOCKED_UNTIL_OUTBOUND: "opens again if the client sends",
+    Ending.CLOSE: "a proxy closes both sides",
     Ending.RESET_BOTH: "tells both",
     Ending.RESET_SERVER: "tells server",
 }

@@ -50,7 +50,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield from header(["stack", "library, version, runtime", "built-in timers"])
     for group in matrix.groups:
         known = results.stacks.get(group.title)
-        timers = ", ".join(f"{timer.name} {timer.seconds:g} s" for timer in known.timers) if known else ""
+        timers = ", ".join(f"{each.name} {each.seconds:g} s" for each in known.timers) if known else ""
         yield line([escape(group.title), escape(group.note), escape(timers)])
     yield ""
     yield from header(["scenario", "what happens", "path", "bug reports"])

@@ -7,57 +7,26 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from watcher import faults
 from watcher.errors import LabFailure
-from watcher.lab import network, path, sockets
-from watcher.lab.addresses import (
-    API_ADDRESS,
-    API_KEEPALIVE_PORT,
-    API_PORT,
-    VIRTUAL_ADDRESS,
-    VIRTUAL_PORT,
-    Server,
-    own_virtual,
-)
-from watcher.lab.control_plane import kube_proxy
-from watcher.lab.control_plane.kube_proxy import KubeProxy
-from watcher.lab.control_plane.running import ControlPlane
-from watcher.lab.history import HistoryProxy
-from watcher.lab.namespace import Namespace
-from watcher.lab.path import Emit, LabPath
-from watcher.lab.proxies import Proxies
+from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_PORT, Server
 from watcher.lab.sandbox import SCRATCH
-from watcher.lab.scene import Scene
-from watcher.model import Balancer, CellPlan, Control, Touch
+from watcher.model import CellPlan, Control, Touch
 from watcher.plan import SETTLE_SECONDS
 from watcher.programs import contract, probe
 from watcher.programs.probe import ProbeResult
 from watcher.programs.process import Command
-from watcher.protocols import Service, Tenant
-from watcher.records import (
-    Began,
-    Closed,
-    Fault,
-    LabError,
-    Moment,
-    Probed,
-    ProbedTo,
-    Settled,
-    Socket,
-    Sockets,
-    Touched,
-)
+from watcher.protocols import Tenant
+from watcher.records import Began, Closed, Fault, LabError, Probed, ProbedTo, Settled, Touched
 from watcher.runner.client import Client
-from watcher.runner.gate import Gate
-from watcher.runner.group import Group, Together
-from watcher.runner.order import Launch, folder_of
-from watcher.updater import ApiServer, Trigger, Updater, Watcher
+from watcher.runner.group import Group
+from watcher.runner.lab import Lab
+from watcher.runner.order import folder_of
+from watcher.runner.place import Place
+from watcher.updater import Trigger, Watcher
 
 START_SECONDS = 90.0
 """How long a program may take to say ``watching``; real time, since no scale shortens an import."""
@@ -71,30 +40,6 @@ GRACE_SECONDS = 1.0
 """How long a cell that is decided stays open, for the last packets."""
 
 
-@dataclass(frozen=True)
-class Lab:
-    """What all cells of a stage share."""
-
-    cluster: Namespace
-    api: ApiServer
-    control_plane: ControlPlane
-    updater: Updater
-    gate: Gate
-    emit: Emit
-    folder: Path
-    launches: dict[str, Launch]
-    kube_proxy: Path | None = None
-    """The program, where there is one; the planner leaves cells out that need it without."""
-    proxies: Proxies | None = None
-    """Where a path of this stage has one."""
-    services: Mapping[str, Service] = field(default_factory=dict)
-    """By protocol."""
-    history: HistoryProxy | None = None
-    """Where a fault of this stage needs one."""
-    groups: dict[str, Group] = field(default_factory=dict)
-    """Of the wave that runs."""
-
-
 class CellRun:
     """One execution of one cell."""
 
@@ -103,32 +48,29 @@ class CellRun:
         self._plan = plan
         self._cell = str(plan.id)
         self._folder = lab.folder / folder_of(plan)
-        self._group = lab.groups[plan.group] if plan.group is not None else None
-        virtual, server = _way(lab, plan, self._group)
-        self._network = network.CellNetwork.named(number, virtual, server)
+        self._group = lab.group_of(plan)
         self._scratch = SCRATCH / "cells" / str(number)
         self._trigger = Trigger(namespace=f"cell-{number}")
         self._watcher = Watcher(cell=self._cell, stack=plan.id.stack, profile=plan.id.profile)
         self._client = Client(self._cell, lab.emit, lambda nonce: lab.updater.observed(self._watcher, nonce))
-        self._path: LabPath | None = None
-        self._scene: Scene | None = None
-        self._kube_proxy: KubeProxy | None = None
-        self._service = lab.services[plan.protocol]
+        # The perfect control watches outside every path.
+        on_path = plan.control is not Control.PERFECT
+        self._place = Place(lab, plan, number, self._client, self._folder) if on_path else None
+        self._service = lab.services[plan.service]
         self._tenant = Tenant(
             cell=self._cell,
             trigger=self._trigger,
             scratch=self._scratch,
-            virtual=Server(virtual, VIRTUAL_PORT) if self.on_path else Server(API_ADDRESS, API_PORT),
+            virtual=Server(API_ADDRESS, API_PORT)
+            if self._place is None
+            else Server(self._place.network.virtual, VIRTUAL_PORT),
+            client_address="" if self._place is None else self._place.network.client_address,
+            own=self._group.own if self._group is not None else None,
         )
         self._variables: Mapping[str, str] = {}
         self._version = ""
         """Of the trigger, after the control touch."""
         self._tasks: list[asyncio.Task[Any]] = []
-
-    @property
-    def on_path(self) -> bool:
-        """The perfect control watches outside the path."""
-        return self._plan.control is not Control.PERFECT
 
     async def run(self) -> None:
         """Runs the cell to its end and records that it closed. Only cancellation leaves it unfinished."""
@@ -148,45 +90,13 @@ class CellRun:
     async def _prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._scratch.mkdir(parents=True, exist_ok=True)
-        if self.on_path:
-            async with self._lab.gate.preparation():
-                await asyncio.to_thread(self._make_path)
-            await self._balance()
-            self._path = LabPath(self._plan, self._network, self._folder, self._lab.emit)
-            self._scene = Scene(
-                path=self._path,
-                cluster=self._lab.cluster,
-                shared=Server(API_ADDRESS, API_KEEPALIVE_PORT),
-                pids=self._client.pids,
-                own=Together(self._group, self._cell) if self._group is not None else None,
-                proxy=self._lab.proxies if self._plan.proxy else None,
-                forgetful=self._lab.history.server if self._lab.history is not None else None,
-            )
+        if self._place is not None:
+            await self._place.make()
         # Whatever its protocol: misses are written there.
         await self._lab.updater.create(self._trigger)
         self._variables = await self._service.admit(self._tenant)
         if self._group is not None:
             await asyncio.to_thread(self._group.own.honours, self._trigger.namespace)
-
-    def _make_path(self) -> None:
-        balanced = self._plan.balancer is Balancer.LAB
-        network.make_cell(self._network, self._lab.cluster, owns_virtual=balanced)
-        path.prepare(self._plan, self._network)
-
-    async def _balance(self) -> None:
-        """Starts the path's kube-proxy, where it has one; its rules are there when this returns."""
-        if self._plan.balancer is Balancer.LAB:
-            return
-        if self._lab.kube_proxy is None:
-            raise LabFailure("the cell needs kube-proxy, and there is none")
-        node = self._network.path.name
-        token = await self._lab.control_plane.admit_node(node, self._network.node_address)
-        kubeconfig = kube_proxy.access(self._lab.api.ca_pem, token)
-        async with self._lab.gate.start():
-            self._kube_proxy = await KubeProxy.start(
-                self._lab.kube_proxy, self._plan.balancer, self._network, kubeconfig, folder=self._folder
-            )
-            await self._kube_proxy.ready()
 
     async def _play(self) -> None:
         client, timing = self._client, self._plan.timing
@@ -204,29 +114,22 @@ class CellRun:
         if self._group is not None:
             settled = await self._meet(self._group, settled)
             fault_due = self._group.l0 + timing.fault_after_seconds
-        self._tasks.append(asyncio.create_task(self._look_at_sockets("watching")))
+        if self._place is not None:
+            self._tasks.append(asyncio.create_task(self._place.look_at_sockets("watching")))
         due = fault_due - timing.fault_after_seconds + timing.touch_after_seconds
         with self._lab.gate.touch_at(due):
             due = await self._harm(fault_due, due)
             await self._touch_often(settled.l0)
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
-            if self._kube_proxy is not None:
-                self._kube_proxy.check()
-            self._check_proxies()
-            if self._path is not None:
-                await self._path.look("touch")
-            await self._look_at_sockets("touch")
+            if self._place is not None:
+                self._place.check()
+                await self._place.path.look("touch")
+                await self._place.look_at_sockets("touch")
             await _sleep_until(due)
             await self._the_touch(settled.l0)
-            # Without them nothing new comes through, which no client could be blamed for; kube-proxy's rules stay.
-            self._check_proxies()
-
-    def _check_proxies(self) -> None:
-        """Raises ControlPlaneFailure where one that this cell's path leads to has ended."""
-        if self._plan.proxy and self._lab.proxies is not None:
-            self._lab.proxies.check()
-        if self._lab.history is not None and faults.FORGETFUL in faults.load(self._plan.fault).NEEDS:
-            self._lab.history.check()
+            # Where something new connections go through has ended, no client can be blamed for what it missed.
+            if self._place is not None:
+                self._place.check(rules=False)
 
     async def _meet(self, group: Group, settled: Settled) -> Settled:
         """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""
@@ -261,18 +164,18 @@ class CellRun:
 
     async def _settle(self, touched: Touched, seen_at: float) -> Settled:
         """Waits until the flow that carried the control touch is quiet; its last packet is L0."""
-        if self._path is None:
+        if self._place is None:
             return Settled(t=time.monotonic(), cell=self._cell, l0=seen_at)
-        until = seen_at + CONTROL_SECONDS
+        path, until = self._place.path, seen_at + CONTROL_SECONDS
         quiet_from = seen_at
         while True:
             await _sleep_until(quiet_from + SETTLE_SECONDS)
-            self._path.drain()
-            carried = {port: at for port, at in self._path.last_payload.items() if at >= touched.sent}
+            path.drain()
+            carried = {port: at for port, at in path.last_payload.items() if at >= touched.sent}
             if not carried:
                 raise LabFailure("the control touch was observed, but no packet on the path carried it")
             port = max(carried, key=lambda port: carried[port])
-            l0 = quiet_from = self._path.last_packet[port]
+            l0 = quiet_from = path.last_packet[port]
             if time.monotonic() - l0 >= SETTLE_SECONDS:
                 return Settled(t=time.monotonic(), cell=self._cell, l0=l0, port=port)
             if time.monotonic() > until:
@@ -293,12 +196,12 @@ class CellRun:
 
     async def _fault(self, due: float) -> float | None:
         """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
-        if self._scene is None:
+        if self._place is None:
             if self._group is not None:
                 self._group.leave(self._cell)
             return None
         await _sleep_until(due)
-        flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._scene)
+        flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._place.scene)
         if flows is None:
             return None
         record = Fault(t=time.monotonic(), cell=self._cell, name=self._plan.fault, action="apply", flows=flows)
@@ -307,15 +210,14 @@ class CellRun:
 
     async def _wait_and_heal(self, applied: float, seconds: float) -> float:
         """Looks and probes in the midst of the fault; returns when it was undone."""
-        assert self._path is not None
-        assert self._scene is not None
+        assert self._place is not None
         await _sleep_until(applied + seconds / 2)
-        await self._client.look("fault")
-        await self._path.look("fault")
         self._tasks.append(asyncio.create_task(self._probe("virtual", most_seconds=seconds / 3)))
+        await self._client.look("fault")
+        await self._place.path.look("fault")
         await _sleep_until(applied + seconds)
         await self._client.look("healed")
-        await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
+        await asyncio.to_thread(faults.load(self._plan.fault).heal, self._place.scene)
         record = Fault(t=time.monotonic(), cell=self._cell, name=self._plan.fault, action="heal")
         self._lab.emit(record)
         return record.t
@@ -346,7 +248,7 @@ class CellRun:
 
     async def _the_touch(self, l0: float) -> None:
         updater = self._lab.updater
-        if self._path is not None:
+        if self._place is not None:
             probed: list[ProbedTo] = ["virtual"]
             probed += ["server"] if self._group is not None else []
             probed += ["history"] if "history-gone" in (*self._plan.proof.before, *self._plan.proof.after) else []
@@ -372,7 +274,9 @@ class CellRun:
         seconds = self._plan.timing.deadline_seconds
         if most_seconds is not None:
             seconds = min(seconds, most_seconds)
-        result = await asyncio.to_thread(self._network.client.enter, lambda: self._probed(to, seconds))
+        assert self._place is not None
+        client, server = self._place.network.client, self._place.path.server
+        result = await asyncio.to_thread(client.enter, lambda: self._probed(to, server, seconds))
         self._lab.emit(
             Probed(
                 t=time.monotonic(),
@@ -385,10 +289,9 @@ class CellRun:
             )
         )
 
-    def _probed(self, to: ProbedTo, seconds: float) -> ProbeResult:
-        assert self._path is not None
+    def _probed(self, to: ProbedTo, server: Server, seconds: float) -> ProbeResult:
         if to == "server":
-            return probe.connect(self._path.server.address, self._path.server.port, seconds)
+            return probe.connect(server.address, server.port, seconds)
         return self._service.probe(self._tenant, to, seconds, since=self._version)
 
     async def _spawn(self) -> None:
@@ -410,23 +313,9 @@ class CellRun:
                 ask_after_seconds=plan.timing.ask_after_seconds,
             ),
         }
-        namespace = self._network.client.path if self.on_path else None
+        namespace = self._place.network.client.path if self._place is not None else None
         command = Command(arguments=arguments, environment=environment, folder=self._folder, namespace=namespace)
         await self._client.start(command)
-
-    async def _look_at_sockets(self, moment: Moment) -> None:
-        if not self._client.alive or not self.on_path:
-            return
-        seen = await asyncio.to_thread(self._client.sockets)
-        self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, sockets=seen))
-        served = await asyncio.to_thread(self._served)
-        self._lab.emit(Sockets(t=time.monotonic(), cell=self._cell, moment=moment, side="server", sockets=served))
-
-    def _served(self) -> tuple[Socket, ...]:
-        """The client's connections as the API servers' side has them: of the scenario's own, and of the shared one."""
-        own = (self._group.own.namespace,) if self._group is not None else ()
-        client = self._network.client_address
-        return tuple(socket for space in (*own, self._lab.cluster) for socket in sockets.of_peer(space, client))
 
     async def _clean_up(self) -> None:
         """Last evidence, then everything of this cell away; in this order whatever happened before."""
@@ -434,19 +323,11 @@ class CellRun:
             task.cancel()
         if self._client.alive:
             await self._client.note_memory()
-            if self._path is not None:
-                await self._look_at_sockets("close")
+            if self._place is not None:
+                await self._place.look_at_sockets("close")
         await self._client.stop()
-        if self._kube_proxy is not None:
-            await self._kube_proxy.stop()
-        if self._path is not None:
-            await self._path.look("close")
-            # Before the fault is undone: what passes then is no evidence.
-            self._path.close()
-            if self._scene is not None:
-                with suppress(LabFailure):
-                    await asyncio.to_thread(faults.load(self._plan.fault).heal, self._scene)
-            await asyncio.to_thread(network.remove_cell, self._network)
+        if self._place is not None:
+            await self._place.remove()
 
     @staticmethod
     async def _first(seconds: float, *waits: Any) -> None:
@@ -462,13 +343,3 @@ class CellRun:
 
 async def _sleep_until(due: float) -> None:
     await asyncio.sleep(max(0.0, due - time.monotonic()))
-
-
-def _way(lab: Lab, plan: CellPlan, group: Group | None) -> tuple[str, Server | None]:
-    """What the client connects to, and where its path leads; None is the API server of all cells."""
-    if group is not None:
-        virtual = VIRTUAL_ADDRESS if plan.balancer is Balancer.LAB else own_virtual(group.number)
-        return virtual, group.own.server
-    if plan.proxy and lab.proxies is not None:
-        return VIRTUAL_ADDRESS, lab.proxies.server(plan)
-    return VIRTUAL_ADDRESS, lab.services[plan.protocol].server

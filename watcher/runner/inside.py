@@ -20,21 +20,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from watcher import faults, plan, protocols
-from watcher.errors import LabFailure, WatcherError
+from watcher.errors import WatcherError
 from watcher.lab import network, sandbox, sysctls
 from watcher.lab.addresses import cell_number
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.launch import EmbeddedControlPlane, Unservable
-from watcher.lab.control_plane.own import OwnApiServer
 from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.history import HistoryProxy
 from watcher.lab.namespace import Namespace
 from watcher.lab.proxies import Proxies
 from watcher.model import Balancer, CellPlan
 from watcher.records import Entry, LabError, LabReady, Unserved
-from watcher.runner.cell import CellRun, Lab
+from watcher.runner.cell import CellRun
 from watcher.runner.gate import Gate
 from watcher.runner.group import Group
+from watcher.runner.lab import Lab
 from watcher.runner.order import Order
 from watcher.updater import ApiServer, Updater
 
@@ -121,7 +121,7 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
                     numbered = dict(enumerate(wave, start=number + 1))
                     number += len(wave)
                     cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
-                    async with _groups(control_plane, cluster, wave) as groups:
+                    async with _groups(services, wave) as groups:
                         await _wave(
                             replace(lab, proxies=proxies, history=history, services=services, groups=groups),
                             numbered,
@@ -133,11 +133,13 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
 
 @asynccontextmanager
 async def _services(stage: protocols.Stage, cells: Sequence[CellPlan]) -> AsyncIterator[dict[str, protocols.Service]]:
-    """The server of each protocol that a cell of the order speaks."""
+    """Each server that a cell of the order speaks to."""
     async with AsyncExitStack() as running:
         yield {
-            name: await running.enter_async_context(protocols.load(name).start(stage))
-            for name in sorted({cell.protocol for cell in cells})
+            cell.service: await running.enter_async_context(
+                protocols.load(cell.protocol).start(replace(stage, variant=cell.variant or ""))
+            )
+            for cell in {cell.service: cell for cell in cells}.values()
         }
 
 
@@ -161,22 +163,17 @@ async def _stand_ins(
 
 @asynccontextmanager
 async def _groups(
-    control_plane: ControlPlane, cluster: Namespace, wave: Sequence[CellPlan]
+    services: Mapping[str, protocols.Service], wave: Sequence[CellPlan]
 ) -> AsyncIterator[dict[str, Group]]:
-    """An API server of its own for each group of the wave, all started at once."""
+    """A server of its own for each group of the wave, all started at once."""
     members: dict[str, list[CellPlan]] = {}
     for cell in wave:
         if cell.group is not None:
             members.setdefault(cell.group, []).append(cell)
-    if not members:
-        yield {}
-        return
-    if not isinstance(control_plane, KubernetesControlPlane):
-        raise LabFailure("API servers of scenarios' own need the real control plane")
     async with AsyncExitStack() as running:
         starting = [
             running.enter_async_context(
-                OwnApiServer.start(control_plane, cluster, number, service=cells[0].balancer is not Balancer.LAB)
+                services[cells[0].service].own_server(number, service=cells[0].balancer is not Balancer.LAB)
             )
             for number, cells in enumerate(members.values(), 1)
         ]

@@ -109,11 +109,14 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             missing_backend=None
             if control_plane is not None
             else "needs the real control plane: the embedded one has no second API server to take over",
+            unfit=lambda stack, scenario, path: protocols.load(stack.protocol).unfit(
+                stack, scenario, path, options.scale
+            ),
             missing_proxy=haproxy.missing(),
             missing_balancers=kube_proxy.missing(control_plane),
             missing_protocols=missing_protocols,
-            led_elsewhere={name for name in spoken if protocols.leads_elsewhere(name)},
             blocking_faults=catalog.blocking_faults,
+            answering_faults=catalog.answering_faults,
             scale=options.scale,
             repeat=options.repeat,
         )

@@ -28,6 +28,8 @@ FILE_VARIABLE = "WATCHER_SOAK_FILE"
 DEFAULT_STACKS = (
     "python-kubernetes,python-kubernetes-informer,python-kubernetes-asyncio,python-urllib3,client-go-informer"
 )
+PROTOCOL = "watch"
+"""What a soak's programs speak: its updater touches ConfigMaps."""
 DEFAULT_PROFILES = "default,tcp-keepalive"
 DEFAULT_SPOOL = Path("/var/lib/watcher")
 
@@ -122,6 +124,11 @@ class SoakSettings(Value):
             for pair in self.watcher:
                 catalog.select_stacks(pair.stack)
                 catalog.select_profiles(pair.profile)
+                if (protocol := catalog.stacks[pair.stack].stack.protocol) != PROTOCOL:
+                    raise UsageError(
+                        f"{pair.stack} is no watcher: it speaks the protocol {protocol}",
+                        advice=f"the soak runs stacks of the protocol {PROTOCOL}: `watcher list stacks`",
+                    )
                 if pair.profile not in catalog.stacks[pair.stack].stack.profiles:
                     raise UsageError(
                         f"{pair.stack} cannot do the profile {pair.profile}",
@@ -133,6 +140,7 @@ class SoakSettings(Value):
             chosen = tuple(
                 (stack, profile)
                 for stack in catalog.select_stacks(self.stacks)
+                if catalog.stacks[stack].stack.protocol == PROTOCOL
                 for profile in profiles
                 if profile in catalog.stacks[stack].stack.profiles
             )

@@ -128,8 +128,9 @@ def test_hundred_thousand_packets_within_seconds() -> None:
     records = journal(*(act(each) for each in controls("azure-slb-silent")), *stages)
     packets = sum(record.kind == "packet" for record in records)
     assert packets > 100_000
-    began = time.perf_counter()
+    # Of this process alone: it waits for nothing, and what else the machine does is not its affair.
+    began = time.process_time()
     results = results_of(records)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert {cell.verdict for cell in results.cells} == {Verdict.OK}
     assert seconds < 10, f"{packets} packets took {seconds:.1f} s"

@@ -441,6 +441,7 @@ def test_client_frozen() -> None:
     assert "sent data on port 40001" in finding("client-frozen", frozen(says=True)).seen
     unseen = without(lambda r: isinstance(r, ProcessState))
     assert "nobody looked" in finding("client-frozen", frozen(), unseen).seen
+    assert finding("client-frozen", frozen(), without(lambda r: isinstance(r, Fault))).seen == "no fault was applied"
 
 
 # -- what excuses a proof that fails ------------------------------------------------------------------------------
@@ -527,3 +528,24 @@ def test_a_fault_that_found_no_flow_did_nothing_to_one(name: str) -> None:
     nothing = only(Fault, flows=())
     assert finding(name, stage, nothing) == (False, "the client had no established flow at the fault")
     assert finding(name, stage, without(lambda r: isinstance(r, Fault))) == (False, "no fault was applied")
+
+
+@pytest.mark.parametrize(("dark", "kind"), [(True, "happened"), (False, "unproven")])
+def test_a_client_without_a_connection_excuses_no_outage(dark: bool, kind: str) -> None:
+    """The outage never came; the client had closed its connection before, and is called lucky instead."""
+    stage = Stage(plan("blackhole", fault="outage", fault_seconds=60.0, proof=Evidence(before=("path-dark",))))
+    stage.close(stage.begin(), 1)
+    stage.apply_fault(FAULT)
+    stage.dark = dark
+    stage.send(Connection(60_500), 32, "client", "S")
+    stage.heal(HEALED)
+    assert prove(case_of(touched(stage, OUTAGE_TOUCH)))[0].kind == kind
+
+
+@pytest.mark.parametrize("scenario", ["control", "azure-slb-silent"])
+def test_closed_in_order_before_the_touch(scenario: str) -> None:
+    """A client that closes its watch, as its settings ask, turns the control and every idle path invalid."""
+    stage = Stage(plan(scenario))
+    stage.close(stage.begin(), 100)
+    stage = touched(stage, stage.plan.timing.touch_after_seconds)
+    assert prove(case_of(stage))[0].kind == "prevented (closed before the fault)"

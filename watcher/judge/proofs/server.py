@@ -12,6 +12,9 @@ from watcher.records import FlowKey
 UNREACHABLE = "No route to host"
 """The text of EHOSTUNREACH: a router has said that there is no such host."""
 
+GOOD_BYE_SECONDS = 2.0
+"""A client that closes this soon after the server's last data acts on what stands in it."""
+
 
 @proof("ended-by-server")
 def ended_by_server(case: Case) -> Finding:
@@ -26,15 +29,17 @@ def ended_by_server(case: Case) -> Finding:
     said, flags, last = 0, set(), case.struck
     for flow in case.cut:
         ends = [end for end in flow.ends if case.struck - JITTER_SECONDS <= end.t <= case.touch.sent]
-        end = next((end for end in ends if end.by == "server"), None)
-        if end is None:
+        if not ends:
             return Finding(False, f"the server did not end {ports([flow])} between fault and touch")
-        if ends[0].by != "server":
-            if ends[0].by != "client" or not _good_bye(case, flow, ends[0]):
-                return Finding(False, f"{ports([flow])} was ended first by the {ends[0].by}, by {ends[0].flag}")
+        first = ends[0]
+        if first.by == "client" and _good_bye(case, flow, first):
+            # It may reset the connection at once, and then the server's own FIN is never sent.
             said += 1
-        flags.add(end.flag)
-        last = max(last, end.t)
+        elif first.by != "server":
+            return Finding(False, f"{ports([flow])} was ended first by the {first.by}, by {first.flag}")
+        else:
+            flags.add(first.flag)
+        last = max(last, first.t)
     after = f"; on {said} of them the client had closed after the server's last data" if said else ""
     return Finding(
         True,
@@ -112,9 +117,12 @@ def _gone(case: Case) -> Finding:
 
 
 def _good_bye(case: Case, flow: Flow, end: End) -> bool:
-    """Between the fault and the client's end of it the server sent data, and that reached the client."""
+    """Just before the client's end of it, and after the fault, the server sent data, and that reached the client."""
     return any(
-        packet.direction == "to-client" and packet.length and packet.crossed and case.struck <= packet.t <= end.t
+        packet.direction == "to-client"
+        and packet.length
+        and packet.crossed
+        and max(case.struck, end.t - GOOD_BYE_SECONDS) <= packet.t <= end.t
         for packet in flow.packets
     )
 

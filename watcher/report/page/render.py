@@ -146,7 +146,7 @@ def _data(results: Results, name: str, around: Surroundings, explained: Iterable
                 "version": known.version or "",
                 "runtime": known.runtime or "",
                 "keepalive": known.measured_keepalive or "",
-                "timers": [f"{timer.name}: {timer.seconds:g} s" for timer in known.timers],
+                "timers": [f"{each.name}: {each.seconds:g} s" for each in known.timers],
             }
             for stack, known in results.stacks.items()
         },
