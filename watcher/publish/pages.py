@@ -74,8 +74,8 @@ def _invalid(file: Path, error: ValidationError) -> FileError:
 
 
 def pages(to: Path, page: Path, *, soak: bool = False) -> dict[Path, str]:
-    """File to content: the index of ``to``, and ``page`` with a run (``readme.shown``) and the newest soak between their
-    markers.
+    """File to content: the index of ``to``, and ``page`` with a run (``readme.shown``) and the newest soak between
+    their markers.
 
     While nothing is published, the page stays as it is. Raises FileError for a page without markers; it needs those of
     a soak from the first one on, or where ``soak`` says that one will be published.
