@@ -260,6 +260,8 @@ class Stack(Value):
     timers: tuple[Timer, ...] = ()
     asks: bool = False
     """It asks now and then instead of being told: its delay begins when it asks."""
+    sends: bool = False
+    """It sends of its own accord, more often than any path forgets: so that data is in flight when its path fails."""
     http2: bool = False
     """It offers HTTP/2 to the server, so that a real one speaks that with it."""
     websocket: bool = False

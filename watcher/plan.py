@@ -18,6 +18,7 @@ from watcher.model import (
     CellId,
     CellPlan,
     Control,
+    Ending,
     Path,
     Profile,
     Scenario,
@@ -39,6 +40,9 @@ MOST_ROUNDING = 0.2
 ASK_SECONDS = 600.0
 """From one question of a client that asks to the next, or longer, so that the touch comes before it."""
 ASK_AFTER_TOUCH_SECONDS = 5.0
+IN_FLIGHT_WINDOW_SECONDS = 1000.0
+"""Where what the client sends may meet silence: the kernel repeats it for some 924 s (tcp_retries2 = 15), then gives
+the connection up. Longer than that, or a client would pass for deaf that is about to be told."""
 SERVER_KEEPALIVE_SECONDS = 180.0
 BOOKMARK_SECONDS = 61.0
 KERNEL_TIMER_SLACK = 0.125
@@ -47,7 +51,7 @@ CONTROL_MEMORY_MIB = 25
 KUBE_PROXY_MEMORY_MIB = 25
 """Of its own, measured (12 MiB after a minute); 47 MiB more are the program itself, which all of them share."""
 OWN_SERVER_MEMORY_MIB = 300
-"""An API server of a scenario's own, measured."""
+"""An API server of a scenario's own, measured; any other server needs less."""
 MEMORY_SHARE = 0.7
 LEAST_BUSY_INTERVAL_SECONDS = 0.1
 """Real time: one cell's touches come one after the other, and each takes some 20 ms of its own."""
@@ -56,6 +60,8 @@ MOST_TOUCHES_PER_SECOND = 100.0
 73 on two loaded cores 99 of 100 were answered within 0.25 s."""
 
 NO_FAULT = "none"
+_SILENT_ENDINGS = (Ending.SILENT, Ending.RESET_SERVER)
+"""Of a flow that the path has forgotten: what the client sends on it is dropped."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +186,19 @@ def effective(asked: Settings, scale: float) -> Settings:
     )
 
 
-def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float, *, asks: bool = False) -> Timing:
-    """The scenario's durations in real seconds of this run. ``asks``: for a client that asks, instead of being told."""
+def timing(
+    scenario: Scenario,
+    path: Path,
+    scale: float,
+    deadline_seconds: float,
+    *,
+    asks: bool = False,
+    window_seconds: float = 0.0,
+) -> Timing:
+    """The scenario's durations in real seconds of this run. ``asks``: for a client that asks, instead of being told.
+
+    ``window_seconds``: the (true) least that the window must stay open for this client.
+    """
     keepalive = _server_keepalive(scenario, path)
     told = Timing(
         scale=scale,
@@ -191,7 +208,7 @@ def timing(scenario: Scenario, path: Path, scale: float, deadline_seconds: float
         end_delay_seconds=path.end_delay_seconds / scale,
         gap_seconds=scenario.gap_seconds / scale,
         quiet_seconds=None if scenario.quiet_seconds is None else scenario.quiet_seconds / scale,
-        window_seconds=scenario.window_seconds / scale,
+        window_seconds=max(scenario.window_seconds, window_seconds) / scale,
         deadline_seconds=max(DEADLINE_FLOOR_SECONDS, deadline_seconds / scale),
         scaled_deadline_seconds=deadline_seconds / scale,
         fault_after_seconds=max(SETTLE_SECONDS + 0.01, FAULT_AFTER_SECONDS / scale),
@@ -227,6 +244,17 @@ def detection_seconds(settings: Settings) -> float | None:
     while idle + interval * probes < settings.user_timeout_seconds:
         probes += 1
     return idle + interval * probes
+
+
+def meets_silence(stack: Stack, scenario: Scenario, path: Path, answering_faults: Collection[str]) -> bool:
+    """Whether what the client sends by itself may get no answer at all: neither an acknowledgement nor a reset."""
+    if scenario.fault == NO_FAULT or scenario.fault in answering_faults:
+        return False
+    forgets, healed = path.idle_timeout_seconds is not None, scenario.fault_seconds is not None
+    if forgets and path.ending not in _SILENT_ENDINGS:
+        return False
+    # Who asks does so after the touch, that is after the healing; who sends lets no path forget but by being stopped.
+    return (stack.asks and (forgets or not healed)) or (stack.sends and (healed or not forgets))
 
 
 def not_scalable(
@@ -267,6 +295,10 @@ def not_scalable(
         if true is not None and rounded is not None and abs(rounded * scale - true) > MOST_ROUNDING * true + 1e-9:
             kept = f"whole seconds turn into {rounded * scale:g} s at scale {scale:g}"
             return f"not scalable: {what} after {true:g} s, which {kept}"
+    bounded = (settings.read_timeout_seconds, settings.user_timeout_seconds, settings.ping_timeout_seconds)
+    if meets_silence(stack, scenario, path, answering_faults) and all(bound is None for bound in bounded):
+        # Not keepalive: while data is in flight, the kernel sends no probes.
+        return "not scalable: what the client sends meets silence, and the kernel repeats it by a clock of its own"
     true_timing = timing(scenario, path, 1.0, DEADLINE_SECONDS)
     undecided = None
     if scenario.fault not in answering_faults:
@@ -360,6 +392,7 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         skip = Skip(verdict=Verdict.INVALID, reason=choice.missing_protocols[stack.protocol])
     elif reason is not None:
         skip = Skip(verdict=Verdict.INVALID, reason=reason)
+    silence = meets_silence(stack, scenario, path, choice.answering_faults)
     return CellPlan(
         id=CellId(stack=stack.name, profile=profile.name, scenario=scenario.name, repeat=repeat),
         protocol=stack.protocol,
@@ -374,7 +407,14 @@ def _cell(stack: Stack, profile: Profile, scenario: Scenario, path: Path, choice
         fault=scenario.fault,
         asked=profile.settings,
         effective=effective(profile.settings, choice.scale),
-        timing=timing(scenario, path, choice.scale, choice.deadline_seconds, asks=stack.asks),
+        timing=timing(
+            scenario,
+            path,
+            choice.scale,
+            choice.deadline_seconds,
+            asks=stack.asks,
+            window_seconds=IN_FLIGHT_WINDOW_SECONDS if silence else 0.0,
+        ),
         proof=scenario.proof,
         memory_mib=stack.memory_mib + _balancer_mib(path),
         skip=skip,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -77,6 +78,10 @@ class Broker:
                 await asyncio.sleep(0.05)
 
 
+def _no_other(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("there is no scenario here that could have a server of its own")
+
+
 @asynccontextmanager
 async def broker(protocol: str, folder: Path) -> AsyncIterator[Broker]:
     """Skips where the machine does not have it, which in CI is a failure."""
@@ -96,8 +101,9 @@ async def broker(protocol: str, folder: Path) -> AsyncIterator[Broker]:
 
     process, begin = await spawn()
     component = Component(protocol, process, log, begin, spawn)
-    service = SERVICES[protocol](component, "127.0.0.1", port)
-    tenant = Tenant("a/b/c#1", Trigger(NAMESPACE), folder, Server("127.0.0.1", port))
+    at = Server("127.0.0.1", port)
+    service = SERVICES[protocol](component, at, _no_other)
+    tenant = Tenant("a/b/c#1", Trigger(NAMESPACE), folder, at)
     made = Broker(service, tenant, component)
     try:
         await made.up()

@@ -86,7 +86,7 @@ def test_what_no_scale_can_shorten_is_left_out(ran: dict[str, Future[Ran]]) -> N
         left_out = shipped.cell(stack, "control", profile)
         assert left_out.verdict == "invalid"
         assert left_out.reason.startswith("not scalable: the library's own "), left_out.reason
-    # The scenario does harm to an API server, to whose clients none of these belong.
+    # The embedded control plane has no servers of scenarios' own, whatever they speak.
     assert shipped.cell("nats-py", "server-killed", "ping").verdict == "invalid"
 
 

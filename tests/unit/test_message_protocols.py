@@ -59,8 +59,8 @@ def tenant(at: Server) -> Tenant:
 
 def service(protocol: str, at: Server) -> Service:
     if protocol == "nats":
-        return nats.NatsService(NOBODY, at.address, at.port)
-    return mqtt.MqttService(NOBODY, at.address, at.port)
+        return nats.NatsService(NOBODY, at, NOBODY)
+    return mqtt.MqttService(NOBODY, at, NOBODY)
 
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["nats", "mqtt"])

@@ -447,3 +447,46 @@ def test_without_a_protocols_server_its_cells_are_left_out_and_say_why() -> None
     )
     reasons = {cell.id.stack: cell.skip.reason if cell.skip else None for cell in made if cell.control is None}
     assert reasons == {"a-stack": "none here", "watches": None}
+
+
+IN_FLIGHT = ("blackhole", "node-gone", "endpoint-moved", "pod-deleted-kube-proxy-iptables")
+ANSWERING = CATALOG.answering_faults
+
+
+def in_flight(scale: float, scenario: str, profile: str = "default", *, how: str | None = None) -> CellPlan:
+    able = stack(profiles=tuple(CATALOG.profiles), **({how: True} if how else {}))
+    asked = choice(stacks=[able], scenarios=[CATALOG.scenarios[scenario]], scale=scale, answering_faults=ANSWERING)
+    return next(cell for cell in plan.make(asked) if cell.id.profile == profile and not cell.control)
+
+
+@pytest.mark.parametrize(
+    ("how", "scenario", "seconds"),
+    [
+        *(("sends", scenario, 1000) for scenario in IN_FLIGHT),
+        *(("asks", scenario, 1000) for scenario in (*IN_FLIGHT, "azure-slb-silent", "azure-slb-reset-lost")),
+        *((None, scenario, 120) for scenario in IN_FLIGHT),
+        *(("sends", scenario, 120) for scenario in ("control", "server-killed", "azure-slb-silent")),
+        *(("asks", scenario, 120) for scenario in ("control", "server-stopped", "azure-slb", "outage-30s")),
+        ("sends", "outage-30s", 1000),
+        ("sends", "frozen-azure-slb-silent", 1000),
+    ],
+)
+def test_the_window_outlasts_what_the_kernel_repeats(how: str | None, scenario: str, seconds: float) -> None:
+    """With 120 s a client whose kernel tells it after 924 s would be called silent for ever."""
+    assert in_flight(1, scenario, how=how).timing.window_seconds == seconds
+    assert in_flight(10, scenario, how=how).timing.window_seconds == seconds / 10
+
+
+@pytest.mark.parametrize("how", ["sends", "asks"])
+@pytest.mark.parametrize(
+    ("profile", "bounds"),
+    [("default", False), ("retry", False), ("tcp-keepalive", False), ("read-timeout", True), ("ping", True)],
+)
+def test_no_scale_divides_what_the_kernel_repeats(how: str, profile: str, bounds: bool) -> None:
+    """Keepalive bounds nothing there: its probes are not sent while data is in flight."""
+    skip = in_flight(10, "node-gone", profile, how=how).skip
+    assert (skip is None) is bounds, skip
+    if not bounds:
+        assert "not scalable: what the client sends meets silence" in str(skip)
+    assert in_flight(1, "node-gone", profile, how=how).skip is None
+    assert in_flight(10, "server-killed", profile, how=how).skip is None

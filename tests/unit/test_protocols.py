@@ -12,8 +12,7 @@ from watcher import plan, protocols
 from watcher.catalog import Catalog
 from watcher.cli.serving import parse_periods
 from watcher.errors import UsageError
-from watcher.model import Backend, Stack, Verdict
-from watcher.protocols import unfit_beside
+from watcher.model import Backend, Scenario, Stack, Verdict
 
 CATALOG = Catalog.load()
 TIMER = CATALOG.stacks["timer-curl-600s"].stack
@@ -49,18 +48,22 @@ def test_what_is_about_the_api_server_is_left_out_and_says_why(stack: Stack) -> 
     assert unfit(stack, "azure-slb-observed") is None
     assert unfit(stack, "blackhole") is None
     assert unfit(stack, "haproxy-20s") is None
+    assert unfit(stack, "server-killed") is None
     assert "keepalive" in str(unfit(stack, "azure-slb-server-180s"))
     assert "kube-proxy" in str(unfit(stack, "blackhole-kube-proxy-iptables"))
     assert "history" in str(unfit(stack, "history-lost"))
 
 
-def test_who_can_have_a_server_of_a_scenarios_own() -> None:
-    """The deleted pod of the report is echo's; the others have no second server that could take over."""
-    assert unfit(ECHO, "pod-deleted-kube-proxy-iptables") is None
-    assert "take over" in str(unfit(TIMER, "pod-deleted-kube-proxy-iptables"))
-    scenario = CATALOG.scenarios["pod-deleted-kube-proxy-iptables"]
-    assert scenario.backend is Backend.OWN
-    assert unfit_beside(scenario, CATALOG.paths[scenario.path]) is not None
+OWN = [scenario for scenario in CATALOG.scenarios.values() if scenario.backend is Backend.OWN]
+
+
+@pytest.mark.parametrize("protocol", protocols.names())
+@pytest.mark.parametrize("scenario", OWN, ids=lambda scenario: scenario.name)
+def test_every_protocol_has_a_server_of_a_scenarios_own(scenario: Scenario, protocol: str) -> None:
+    """Each needs its table with the pod that is deleted by force; only what nobody keeps cannot be lost."""
+    stack = next(entry.stack for entry in CATALOG.stacks.values() if entry.stack.protocol == protocol)
+    fits = unfit(stack, scenario.name) is None
+    assert fits is (protocol == "watch" or "history-gone" not in scenario.proof.after)
 
 
 def test_a_scale_at_which_lines_run_into_each_other() -> None:
@@ -74,7 +77,7 @@ def test_a_scale_at_which_lines_run_into_each_other() -> None:
 
 def test_the_planner_leaves_out_what_does_not_fit() -> None:
     """With the module's own words, and uncharged."""
-    found = CATALOG.scenarios["haproxy-20s"]
+    found = CATALOG.scenarios["history-lost"]
     choice = plan.Choice(
         stacks=[TIMER, WATCH],
         profiles=[CATALOG.profiles["default"]],
@@ -87,7 +90,7 @@ def test_the_planner_leaves_out_what_does_not_fit() -> None:
     left_out = skipped[TIMER.name]
     assert left_out is not None
     assert left_out.verdict is Verdict.INVALID
-    assert "proxy" in left_out.reason
+    assert left_out.reason == "its server keeps no history that could be lost"
     assert skipped[WATCH.name] is None
 
 

@@ -35,6 +35,9 @@ PROXY_PORT = 6500
 NATS_PORT = 6620
 MQTT_PORT = 6621
 
+SERVER_SIDE = "server"
+"""Name of the path's interface towards the cluster."""
+
 CLIENT_RANGE = "10.16.0.0/12"
 """All clients' links; to kube-proxy, the addresses of the cluster's pods."""
 _CLIENT_LINKS = int(IPv4Address("10.16.0.0"))

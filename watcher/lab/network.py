@@ -14,9 +14,11 @@ from typing import Literal
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from watcher.lab import nftables
 from watcher.lab.addresses import (
     API_ADDRESS,
     OWN_SERVERS,
+    SERVER_SIDE,
     VIRTUAL_ADDRESS,
     Link,
     Server,
@@ -30,8 +32,6 @@ from watcher.lab.namespace import Namespace
 CLUSTER = "cluster"
 CLIENT_SIDE = "client"
 """Name of the path's interface towards the client."""
-SERVER_SIDE = "server"
-"""Name of the path's interface towards the cluster."""
 
 _NOBODY = {"silence": "blackhole", "unreachable": "unreachable"}
 """What a router answers for an address that is nobody's: its kind of route."""
@@ -182,6 +182,8 @@ def unplug_server(number: int, cluster: Namespace, answer: Literal["silence", "u
             for index in ip.link_lookup(ifname=f"server-{number}"):
                 ip.link("del", index=index)
 
+    if answer == "unreachable":
+        nftables.refuse_newcomers(cluster, link.far)
     cluster.enter(inside_cluster)
 
 
@@ -201,6 +203,7 @@ def remove_server(number: int, cluster: Namespace) -> None:
                 ip.link("del", index=index)
 
     cluster.enter(inside_cluster)
+    nftables.admit_newcomers(cluster, link.far)
     Namespace.remove([uplink])
 
 

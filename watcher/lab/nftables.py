@@ -7,9 +7,8 @@ import subprocess
 from collections.abc import Sequence
 
 from watcher.errors import LabFailure
-from watcher.lab.addresses import VIRTUAL_PORT, Server
+from watcher.lab.addresses import SERVER_SIDE, VIRTUAL_PORT, Server
 from watcher.lab.namespace import Namespace
-from watcher.lab.network import SERVER_SIDE
 from watcher.model import Ending, InvalidPackets
 
 TABLE = "path"
@@ -115,6 +114,30 @@ def darken(namespace: Namespace, client_address: str) -> None:
 def mend(namespace: Namespace) -> None:
     """Lets every packet pass again; harmless where nothing is cut."""
     load(namespace, "".join(f"flush set ip {TABLE} {name}\n" for name in ("cut-to-server", "cut-to-client", "dark")))
+
+
+def refuse_newcomers(namespace: Namespace, address: str) -> None:
+    """From now on a router says of this address that it is unreachable to who opens a connection to it, each time.
+
+    An unreachable route says it, too, but to each address once a second (``ip_error``): a client that repeats what is
+    in flight has then used up what another connection of its address should have heard.
+    """
+    namespace.write_sysctls({"net.ipv4.icmp_ratelimit": 0})
+    rule = f"ip daddr {address} tcp flags & (syn | ack) == syn reject with icmp host-unreachable"
+    load(
+        namespace,
+        f"table ip {_gone(address)} {{\n  chain newcomers {{\n"
+        f"    type filter hook prerouting priority filter; policy accept;\n    {rule}\n  }}\n}}\n",
+    )
+
+
+def admit_newcomers(namespace: Namespace, address: str) -> None:
+    """Undoes that; harmless where it was not done."""
+    load(namespace, f"add table ip {_gone(address)}\ndelete table ip {_gone(address)}\n")
+
+
+def _gone(address: str) -> str:
+    return f"gone-{address.replace('.', '-')}"
 
 
 def counters(namespace: Namespace) -> dict[str, int]:

@@ -127,19 +127,14 @@ def check_variant(stack: Stack, variants: Collection[str] = ("",)) -> None:
         )
 
 
-def unfit_beside(scenario: Scenario, path: ScenarioPath, *, own: bool = False) -> str | None:
-    """Why a server beside the API server, without TCP keepalive, has no part in this scenario; None where it has.
-
-    ``own``: whether there can be one of a scenario's own.
-    """
+def unfit_beside(scenario: Scenario, path: ScenarioPath) -> str | None:
+    """Why a server beside the API server, without TCP keepalive, has no part in this scenario; None where it has."""
     if "history-gone" in (*scenario.proof.before, *scenario.proof.after):
         return "its server keeps no history that could be lost"
     if path.idle_timeout_seconds is not None:
         keepalive = scenario.server_keepalive or path.server_keepalive
         return None if keepalive is ServerKeepalive.OFF else "its server sends no TCP keepalive"
-    if scenario.backend is Backend.OWN:
-        return None if own else "its server has no second one that could take over"
-    if path.balancer is not Balancer.LAB:
+    if path.balancer is not Balancer.LAB and scenario.backend is Backend.SHARED:
         return "kube-proxy leads to the API server only, where the scenario has no backend of its own"
     return None
 

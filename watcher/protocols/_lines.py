@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from watcher.errors import LabFailure
 from watcher.lab.addresses import API_ADDRESS, Server
-from watcher.lab.own_served import OwnServed
+from watcher.lab.namespace import Namespace
 from watcher.lab.scene import OwnServer
 from watcher.lab.served import Served
 from watcher.plan import SETTLE_SECONDS
 from watcher.programs.probe import ProbeResult
-from watcher.protocols import Tenant
+from watcher.protocols import Stage, Tenant
+from watcher.protocols._beside import Own, own_by, to_both
 from watcher.records import ProbedTo
 from watcher.updater import Published
 
@@ -26,23 +26,11 @@ LEAST_PERIOD_SECONDS = 2.5 * SETTLE_SECONDS
 class LineService:
     """The server in the cluster's namespace, whose clients are told apart by their addresses."""
 
-    pulls = False
-
     def __init__(
-        self,
-        served: Served,
-        port: int,
-        *,
-        says: bytes = b"",
-        more: Mapping[str, str] | None = None,
-        own: Callable[[int, Server, bool], AbstractAsyncContextManager[OwnServer]] | None = None,
+        self, served: Served, server: Server, own: Own, *, says: bytes = b"", more: Mapping[str, str] | None = None
     ) -> None:
-        """``says``: what a probe sends to get an answer. ``more``: variables beside the address.
-
-        ``own`` starts one of a scenario's own: its number, the shared one, and whether it needs a Service.
-        """
-        self._shared = Server(API_ADDRESS, port)
-        self.server: Server | None = self._shared
+        """``says``: what a probe sends to get an answer. ``more``: variables beside the address."""
+        self.server: Server | None = server
         self._served = served
         self._own = own
         self._says = says
@@ -52,20 +40,12 @@ class LineService:
         return {"WATCHER_ADDRESS": f"{tenant.virtual.address}:{tenant.virtual.port}", **self._more}
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
-        """To the scenario's own server, too, while it lives: a client may be connected to either."""
-        sent = time.monotonic()
-        try:
-            if isinstance(tenant.own, OwnServed) and tenant.own.served.running:
-                await tenant.own.served.give(tenant.client_address, nonce)
-            number = await self._served.give(tenant.client_address, nonce)
-        except (OSError, json.JSONDecodeError) as error:
-            return Published(sent=sent, error=f"{type(error).__name__}: {error}")
-        return Published(sent=sent, answered=time.monotonic(), status=200, resource_version=str(number))
+        return await to_both(
+            tenant.own, lambda own: published(self._served if own is None else own.served, tenant.client_address, nonce)
+        )
 
     def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
-        if self._own is None:
-            raise LabFailure(f"{self._served.name} has no second one that could take over")
-        return self._own(number, self._shared, service)
+        return self._own(number, service=service)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - there is no history
         """Whether a line comes back."""
@@ -83,6 +63,42 @@ class LineService:
             except OSError as error:
                 return ProbeResult(False, time.monotonic() - began, own, f"{type(error).__name__}: {error}")
         return ProbeResult(bool(said), time.monotonic() - began, own, None if said else "it was closed without a word")
+
+
+async def published(served: Served, client: str, nonce: str) -> Published:
+    """Gives it to this server. Never raises for the network."""
+    sent = time.monotonic()
+    try:
+        number = await served.give(client, nonce)
+    except (OSError, json.JSONDecodeError) as error:
+        return Published(sent=sent, error=f"{type(error).__name__}: {error}")
+    return Published(sent=sent, answered=time.monotonic(), status=200, resource_version=str(number))
+
+
+@asynccontextmanager
+async def serving(
+    stage: Stage,
+    name: str,
+    port: int,
+    arguments: Sequence[str],
+    *,
+    says: bytes = b"",
+    more: Mapping[str, str] | None = None,
+) -> AsyncIterator[LineService]:
+    """``arguments`` are those of ``watcher serve``, but for the address. ``says``, ``more``: see ``LineService``."""
+    at = Server(API_ADDRESS, port)
+
+    def serve(namespace: Namespace, server: Server, suffix: str) -> AbstractAsyncContextManager[Served]:
+        return Served.start(
+            name + suffix,
+            (*arguments, "--address", server.address),
+            namespace=namespace,
+            folder=stage.folder,
+            scratch=stage.scratch,
+        )
+
+    async with serve(stage.cluster, at, "") as served:
+        yield LineService(served, at, own_by(stage, at, serve), says=says, more=more)
 
 
 def too_fast(period_seconds: float, scale: float) -> str | None:

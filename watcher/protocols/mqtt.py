@@ -21,19 +21,20 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from watcher.errors import LabFailure, LabUnavailable
+from watcher.errors import LabUnavailable
 from watcher.lab import daemon, sandbox
 from watcher.lab.addresses import API_ADDRESS, MQTT_PORT, Server
 from watcher.lab.control_plane.component import Component
+from watcher.lab.namespace import Namespace
 from watcher.lab.scene import OwnServer
 from watcher.model import Path as ScenarioPath
 from watcher.model import Scenario, Stack
 from watcher.programs.probe import ProbeResult
 from watcher.protocols import Stage, Tenant, check_variant, unfit_beside
+from watcher.protocols._beside import Own, own_by, to_both
 from watcher.records import ProbedTo
 from watcher.updater import Published
 
-LOG = "mosquitto.log"
 PUBLISH_SECONDS = 30.0
 """Far longer than any deadline: a broker that is slow must be seen to be slow."""
 INSTALL = "apt-get install mosquitto"
@@ -44,20 +45,25 @@ _READY = " running"
 class MqttService:
     """One broker for all cells; each has a topic, by the name of its namespace."""
 
-    def __init__(self, component: Component, address: str, port: int) -> None:
+    def __init__(self, component: Component, server: Server, own: Own) -> None:
         self.component = component
-        self.server: Server | None = Server(address, port)
-        self._at = Server(address, port)
+        self.server: Server | None = server
+        self._at = server
+        self._own = own
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
         daemon.need(self.component)
         return {"WATCHER_ADDRESS": f"{tenant.virtual.address}:{tenant.virtual.port}"}
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
-        return await asyncio.to_thread(published, self._at, tenant.trigger.namespace, nonce)
+        topic = tenant.trigger.namespace
+        return await to_both(
+            tenant.own,
+            lambda own: asyncio.to_thread(published, self._at if own is None else own.server, topic, nonce),
+        )
 
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:  # noqa: ARG002 - there is none
-        raise LabFailure(f"{self.component.name} has no second one that could take over")
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+        return self._own(number, service=service)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - a retained message has no history
         return accepted(tenant.virtual, seconds)
@@ -135,16 +141,22 @@ def configuration(address: str, port: int) -> str:
 
 
 @asynccontextmanager
-async def start(stage: Stage, *, port: int = MQTT_PORT) -> AsyncIterator[MqttService]:
-    private = stage.scratch / "mosquitto"
-    private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = private / "mosquitto.conf"
-    file.write_text(configuration(API_ADDRESS, port))
-    arguments = [str(binary()), "-c", str(file)]
-    async with daemon.serving(
-        "mosquitto", arguments, _READY, namespace=stage.cluster, log=stage.folder / LOG, folder=private
-    ) as component:
-        yield MqttService(component, API_ADDRESS, port)
+async def start(stage: Stage) -> AsyncIterator[MqttService]:
+    at = Server(API_ADDRESS, MQTT_PORT)
+
+    def serve(namespace: Namespace, server: Server, suffix: str) -> AbstractAsyncContextManager[Component]:
+        name = f"mosquitto{suffix}"
+        private = stage.scratch / name
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = private / "mosquitto.conf"
+        file.write_text(configuration(server.address, server.port))
+        log = stage.folder / f"{name}.log"
+        return daemon.serving(
+            name, [str(binary()), "-c", str(file)], _READY, namespace=namespace, log=log, folder=private
+        )
+
+    async with serve(stage.cluster, at, "") as component:
+        yield MqttService(component, at, own_by(stage, at, serve))
 
 
 def binary() -> Path:

@@ -16,10 +16,10 @@ from pathlib import Path
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from watcher.errors import LabFailure
 from watcher.lab import daemon
 from watcher.lab.addresses import API_ADDRESS, NATS_PORT, Server
 from watcher.lab.control_plane.component import Component
+from watcher.lab.namespace import Namespace
 from watcher.lab.scene import OwnServer
 from watcher.model import Build, Scenario, Stack
 from watcher.model import Path as ScenarioPath
@@ -27,11 +27,11 @@ from watcher.programs import environments
 from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
 from watcher.protocols import Stage, Tenant, check_variant, unfit_beside
+from watcher.protocols._beside import Own, own_by, to_both
 from watcher.records import ProbedTo
 from watcher.updater import Published
 
 BUILD = Wanted(Path(__file__).parent / "go" / "nats-server", Build(kind="go", lock="go.sum"))
-LOG = "nats-server.log"
 PING_SECONDS = 120.0
 """The released server's own, in true seconds; a run divides it by its scale, like the timers of the API server."""
 PING_MOST_OUT = 2
@@ -46,10 +46,11 @@ _GREETING = b"INFO "
 class NatsService:
     """One server for all cells; each has a subject, by the name of its namespace."""
 
-    def __init__(self, component: Component, address: str, port: int) -> None:
+    def __init__(self, component: Component, server: Server, own: Own) -> None:
         self.component = component
-        self.server: Server | None = Server(address, port)
-        self._url = f"nats://{address}:{port}"
+        self.server: Server | None = server
+        self._at = server
+        self._own = own
 
     async def admit(self, tenant: Tenant) -> Mapping[str, str]:
         daemon.need(self.component)
@@ -57,41 +58,48 @@ class NatsService:
         return {"WATCHER_ADDRESS": f"{tenant.virtual.address}:{tenant.virtual.port}"}
 
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
-        sent = time.monotonic()
-        told: list[Exception] = []
+        return await to_both(
+            tenant.own, lambda own: published(self._at if own is None else own.server, tenant.trigger.namespace, nonce)
+        )
 
-        async def tell(error: Exception) -> None:
-            told.append(error)
-
-        connection = Client()
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                try:
-                    await connection.connect(
-                        self._url,
-                        name="watcher",
-                        error_cb=tell,
-                        allow_reconnect=False,
-                        max_reconnect_attempts=1,
-                        reconnect_time_wait=0,
-                    )
-                    sent = time.monotonic()
-                    await connection.publish(tenant.trigger.namespace, nonce.encode())
-                    await connection.flush()  # a PING, whose PONG says that what came before it was taken
-                    answered = time.monotonic()
-                finally:
-                    await connection.close()
-        except (OSError, NatsError) as error:  # a TimeoutError is an OSError
-            # Of several attempts the last one's reason says more than that there were no more servers to try.
-            cause = told[-1] if told else error
-            return Published(sent=sent, error=f"{type(cause).__name__}: {cause}")
-        return Published(sent=sent, answered=answered, status=200)
-
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:  # noqa: ARG002 - there is none
-        raise LabFailure(f"{self.component.name} has no second one that could take over")
+    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+        return self._own(number, service=service)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - nothing is kept, so nothing can be resumed
         return greeted(tenant.virtual.address, tenant.virtual.port, seconds)
+
+
+async def published(at: Server, subject: str, nonce: str) -> Published:
+    """Gives the nonce to the server, which says that it has it. Never raises for the network."""
+    sent = time.monotonic()
+    told: list[Exception] = []
+
+    async def tell(error: Exception) -> None:
+        told.append(error)
+
+    connection = Client()
+    try:
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            try:
+                await connection.connect(
+                    f"nats://{at.address}:{at.port}",
+                    name="watcher",
+                    error_cb=tell,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                )
+                sent = time.monotonic()
+                await connection.publish(subject, nonce.encode())
+                await connection.flush()  # a PING, whose PONG says that what came before it was taken
+                answered = time.monotonic()
+            finally:
+                await connection.close()
+    except (OSError, NatsError) as error:  # a TimeoutError is an OSError
+        # Of several attempts the last one's reason says more than that there were no more servers to try.
+        cause = told[-1] if told else error
+        return Published(sent=sent, error=f"{type(cause).__name__}: {cause}")
+    return Published(sent=sent, answered=answered, status=200)
 
 
 def greeted(host: str, port: int, timeout_seconds: float) -> ProbeResult:
@@ -126,16 +134,21 @@ def configuration(address: str, port: int, scale: float) -> str:
 
 
 @asynccontextmanager
-async def start(stage: Stage, *, port: int = NATS_PORT) -> AsyncIterator[NatsService]:
-    private = stage.scratch / "nats-server"
-    private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = private / "nats-server.conf"
-    file.write_text(configuration(API_ADDRESS, port, stage.scale))
-    arguments = [str(binary()), f"--config={file}"]
-    async with daemon.serving(
-        "nats-server", arguments, _READY, namespace=stage.cluster, log=stage.folder / LOG, folder=private
-    ) as component:
-        yield NatsService(component, API_ADDRESS, port)
+async def start(stage: Stage) -> AsyncIterator[NatsService]:
+    at = Server(API_ADDRESS, NATS_PORT)
+
+    def serve(namespace: Namespace, server: Server, suffix: str) -> AbstractAsyncContextManager[Component]:
+        name = f"nats-server{suffix}"
+        private = stage.scratch / name
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = private / "nats-server.conf"
+        file.write_text(configuration(server.address, server.port, stage.scale))
+        arguments = [str(binary()), f"--config={file}"]
+        log = stage.folder / f"{name}.log"
+        return daemon.serving(name, arguments, _READY, namespace=namespace, log=log, folder=private)
+
+    async with serve(stage.cluster, at, "") as component:
+        yield NatsService(component, at, own_by(stage, at, serve))
 
 
 def binary() -> Path:

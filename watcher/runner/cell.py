@@ -132,9 +132,11 @@ class CellRun:
                 self._place.check(rules=False)
 
     async def _meet(self, group: Group, settled: Settled) -> Settled:
-        """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now."""
+        """One more control touch for all cells that share a backend, at the same time; the deaf one is deaf by now, and
+        who asks would not be told."""
         await group.all_observe(self._cell)
-        if self._plan.control is not Control.DEAF and self._client.alive:
+        told = self._plan.timing.ask_after_seconds is None and self._plan.control is not Control.DEAF
+        if told and self._client.alive:
             again = await self._control_touch()
             settled = again or settled
         await group.all_settled(self._cell, settled.l0)

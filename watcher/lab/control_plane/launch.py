@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.errors import ControlPlaneFailure, LabFailure
-from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, API_PORT, VIRTUAL_ADDRESS
+from watcher.lab.addresses import (
+    API_ADDRESS,
+    API_KEEPALIVE_PORT,
+    API_PORT,
+    MOST_OWN_SERVERS,
+    VIRTUAL_ADDRESS,
+    own_link,
+    own_virtual,
+)
 from watcher.lab.control_plane.certificates import Authority
 from watcher.lab.control_plane.running import Access
 from watcher.lab.namespace import Namespace
@@ -44,10 +53,11 @@ class EmbeddedControlPlane:
     """The embedded control plane, running."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, access: Access, log: Path, serving: tuple[Path, Path]
+        self, name: str, process: asyncio.subprocess.Process, access: Access, log: Path, serving: tuple[Path, Path]
     ) -> None:
+        self.name = name
+        self.log = log
         self._process = process
-        self._log = log
         self.access = access
         self.serving = serving
         self.version = ""
@@ -64,20 +74,28 @@ class EmbeddedControlPlane:
         name: str = "control-plane",
         listeners: Sequence[str] | None = None,
         idle_seconds: float = IDLE_SECONDS,
+        like: EmbeddedControlPlane | None = None,
     ) -> AsyncIterator[EmbeddedControlPlane]:
         """Ready when entered. Raises ControlPlaneFailure, naming the log, when it does not get there.
 
         ``listeners``: where it listens, as its command line takes it, the first of them for us; default is one port
         without TCP keepalive and one with. ``idle_seconds`` (true ones): how long it keeps a connection that nobody
-        asks on.
+        asks on. ``like``: whose certificate and token it has, so that one can take over from the other; what they keep
+        they do not share.
         """
         log = folder / f"{name}.log"
         private = SCRATCH / name
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = Authority.make()
-        certificate, key = private / "serving.crt", private / "serving.key"
-        authority.issue([API_ADDRESS, VIRTUAL_ADDRESS], certificate, key)
-        token = secrets.token_urlsafe(32)
+        if like is None:
+            authority = Authority.make()
+            certificate, key = private / "serving.crt", private / "serving.key"
+            numbers = range(1, MOST_OWN_SERVERS + 1)
+            own = [name for number in numbers for name in (own_link(number).far, own_virtual(number))]
+            authority.issue([API_ADDRESS, VIRTUAL_ADDRESS, *own], certificate, key)
+            ca_pem, token = authority.ca_pem, secrets.token_urlsafe(32)
+        else:
+            ca_pem, token = like.access.ca_pem, like.access.token
+            certificate, key = like.serving
         (private / "token").write_text(token)
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -91,8 +109,8 @@ class EmbeddedControlPlane:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
-        port = int(listeners[0].partition(",")[0].rpartition(":")[2]) if listeners else API_PORT
-        running = cls(process, Access(API_ADDRESS, port, authority.ca_pem, token), log, (certificate, key))
+        address, _, port = (listeners or _listeners(scale))[0].partition(",")[0].rpartition(":")
+        running = cls(name, process, Access(address, int(port), ca_pem, token), log, (certificate, key))
         try:
             await running._ready()
             reading = asyncio.create_task(running._read(unserved))
@@ -102,6 +120,20 @@ class EmbeddedControlPlane:
                 reading.cancel()
         finally:
             await running._stop()
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """A fault, where it stands beside the run's control plane. Does nothing when it has ended."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    async def gone(self) -> None:
+        """Waits until it has ended, as it was asked to."""
+        await self._process.wait()
 
     async def admit(self, namespace: str) -> str:  # noqa: ARG002 - it knows one token, which may do everything it serves
         """The one token there is: the embedded control plane has no RBAC."""
@@ -114,7 +146,7 @@ class EmbeddedControlPlane:
     async def ended(self) -> None:
         """Waits until it ends, which it never does of its own accord: then raises ControlPlaneFailure."""
         status = await self._process.wait()
-        raise ControlPlaneFailure(f"the control plane ended during the run (status {status})", log=str(self._log))
+        raise ControlPlaneFailure(f"the control plane ended during the run (status {status})", log=str(self.log))
 
     async def _ready(self) -> None:
         assert self._process.stdout is not None
@@ -123,11 +155,11 @@ class EmbeddedControlPlane:
                 line = await self._process.stdout.readline()
         except TimeoutError as error:
             raise ControlPlaneFailure(
-                f"the control plane was not ready after {READY_SECONDS:g} s", log=str(self._log)
+                f"the control plane was not ready after {READY_SECONDS:g} s", log=str(self.log)
             ) from error
         if not line:
             status = await self._process.wait()
-            raise ControlPlaneFailure(f"the control plane ended at its start (status {status})", log=str(self._log))
+            raise ControlPlaneFailure(f"the control plane ended at its start (status {status})", log=str(self.log))
         self.version = str(json.loads(line)["version"])
 
     async def _read(self, unserved: Callable[[Unservable], None]) -> None:
