@@ -111,7 +111,8 @@ def test_who_needs_what() -> None:
 @pytest.mark.parametrize(
     ("scenario", "why"),
     [
-        ("server-killed", "no second one"),
+        ("history-lost", "no history"),
+        ("server-killed", None),
         ("blackhole-kube-proxy-nftables", "kube-proxy leads to the API server"),
         ("azure-slb-server-180s", "no TCP keepalive"),
         ("history-refused", "no history"),
