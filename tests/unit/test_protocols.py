@@ -74,7 +74,7 @@ def test_a_scale_at_which_lines_run_into_each_other() -> None:
 
 def test_the_planner_leaves_out_what_does_not_fit() -> None:
     """With the module's own words, and uncharged."""
-    found = CATALOG.scenarios["haproxy-20s"]
+    found = CATALOG.scenarios["azure-slb-server-180s"]
     choice = plan.Choice(
         stacks=[TIMER, WATCH],
         profiles=[CATALOG.profiles["default"]],
@@ -87,7 +87,7 @@ def test_the_planner_leaves_out_what_does_not_fit() -> None:
     left_out = skipped[TIMER.name]
     assert left_out is not None
     assert left_out.verdict is Verdict.INVALID
-    assert "proxy" in left_out.reason
+    assert "keepalive" in left_out.reason
     assert skipped[WATCH.name] is None
 
 

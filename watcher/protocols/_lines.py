@@ -41,7 +41,7 @@ class LineService:
 
         ``own`` starts one of a scenario's own: its number, the shared one, and whether it needs a Service.
         """
-        self._shared = Server(API_ADDRESS, port)
+        self._shared = Server(API_ADDRESS, port, introduced=True)
         self.server: Server | None = self._shared
         self._served = served
         self._own = own

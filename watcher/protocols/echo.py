@@ -39,7 +39,7 @@ async def start(stage: Stage) -> AsyncIterator[LineService]:
 
     async with Served.start(
         "echo",
-        (*arguments, "--address", API_ADDRESS),
+        (*arguments, "--address", API_ADDRESS, "--proxy", API_ADDRESS),
         namespace=stage.cluster,
         folder=stage.folder,
         scratch=stage.scratch,

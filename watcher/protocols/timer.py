@@ -18,7 +18,15 @@ PERIODS_SECONDS = {"5s": (8005, 5.0), "600s": (8600, 600.0)}
 @asynccontextmanager
 async def start(stage: Stage) -> AsyncIterator[LineService]:
     port, period_seconds = PERIODS_SECONDS[stage.variant]
-    arguments = ("timer", "--address", API_ADDRESS, "--port", f"{port}={period_seconds / stage.scale:g}")
+    arguments = (
+        "timer",
+        "--address",
+        API_ADDRESS,
+        "--proxy",
+        API_ADDRESS,
+        "--port",
+        f"{port}={period_seconds / stage.scale:g}",
+    )
     name = f"timer-{stage.variant}"
     async with Served.start(
         name, arguments, namespace=stage.cluster, folder=stage.folder, scratch=stage.scratch

@@ -272,3 +272,28 @@ async def test_a_message_without_end(tmp_path: Path) -> None:
         writer.write(b"x" * (echo.MOST_LINE_OCTETS + 1))
         assert "more than 4096 octets" in (await this.until("closed"))["reason"]
         writer.close()
+
+
+async def test_a_proxy_says_whom_it_brings(tmp_path: Path) -> None:
+    """Else every client behind a proxy is the proxy, and is told what is another's."""
+    periods = {0: LONG_SECONDS}
+    async with serving(tmp_path, "timer", periods_seconds=periods, proxy="127.0.0.1") as (this, [port]):
+        await this.give("yours", "10.1.2.3")
+        reader, writer = await connect(port)
+        writer.write(b"PROXY TCP4 10.1.2.3 10.112")
+        await asyncio.sleep(0.05)
+        writer.write(b".0.1 4711 8600\r\n")
+        assert (await line_of(reader)).endswith(" nonce=yours number=1\n")
+        assert (await this.until("opened"))["client"] == "10.1.2.3:4711"
+        writer.close()
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n", b"PROXY UNKNOWN\r\n", b"P" * 200])
+async def test_a_proxy_that_does_not_say(line: bytes, tmp_path: Path) -> None:
+    """It is ended with a reason, not taken for a client that is somebody."""
+    periods = {0: LONG_SECONDS}
+    async with serving(tmp_path, "timer", periods_seconds=periods, proxy="127.0.0.1") as (this, [port]):
+        _, writer = await connect(port)
+        writer.write(line)
+        assert (await this.until("closed"))["reason"] == "the proxy does not say whose connection it is"
+        writer.close()
