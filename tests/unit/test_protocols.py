@@ -55,9 +55,10 @@ def test_what_is_about_the_api_server_is_left_out_and_says_why(stack: Stack) -> 
 
 
 def test_who_can_have_a_server_of_a_scenarios_own() -> None:
-    """The deleted pod of the report is echo's; the others have no second server that could take over."""
+    """The deleted pod of the report is echo's; who has no second server that could take over says so."""
     assert unfit(ECHO, "pod-deleted-kube-proxy-iptables") is None
-    assert "take over" in str(unfit(TIMER, "pod-deleted-kube-proxy-iptables"))
+    assert unfit(TIMER, "pod-deleted-kube-proxy-iptables") is None
+    assert "take over" in str(unfit(POLL, "pod-deleted-kube-proxy-iptables"))
     scenario = CATALOG.scenarios["pod-deleted-kube-proxy-iptables"]
     assert scenario.backend is Backend.OWN
     assert unfit_beside(scenario, CATALOG.paths[scenario.path]) is not None
