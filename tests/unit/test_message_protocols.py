@@ -108,6 +108,28 @@ def test_who_needs_what() -> None:
     assert "tool github.com/nats-io/nats-server/v2" in (wanted.folder / "go.mod").read_text()
 
 
+@pytest.mark.parametrize(
+    ("scenario", "why"),
+    [
+        ("server-killed", "no second one"),
+        ("blackhole-kube-proxy-nftables", "kube-proxy leads to the API server"),
+        ("azure-slb-server-180s", "no TCP keepalive"),
+        ("history-refused", "no history"),
+        ("proxy-closed", None),
+        ("haproxy-20s", None),
+        ("blackhole", None),
+    ],
+)
+def test_what_only_an_api_server_has_is_left_out(scenario: str, why: str | None) -> None:
+    """Else a scenario's name would stand over a cell in which its cause was not there."""
+    catalog = Catalog.load()
+    found = catalog.scenarios[scenario]
+    for name in ("nats-py", "mqtt-aiomqtt"):
+        stack = catalog.stacks[name].stack
+        said = protocols.load(stack.protocol).unfit(stack, found, catalog.paths[found.path], 1)
+        assert (why in (said or "")) if why else said is None
+
+
 def test_what_is_missing_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Cells that were left out without a way to have them stay left out."""
     monkeypatch.setenv(environments.work.CACHE_VARIABLE, str(tmp_path))

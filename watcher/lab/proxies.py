@@ -94,7 +94,7 @@ class Proxies:
     ) -> AsyncIterator[Proxies | None]:
         """Ready when entered; None where no plan asks for a proxy. Its log goes to ``folder``.
 
-        ``servers`` are those of protocols that have one beside the API server.
+        ``servers`` are those of services that have one beside the API server, by name.
         Raises LabUnavailable where HAProxy is missing, ControlPlaneFailure, naming the log, when it does not get ready.
         """
         ways = list(dict.fromkeys(_way(plan, servers) for plan in plans if plan.proxy))

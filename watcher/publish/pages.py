@@ -74,7 +74,8 @@ def _invalid(file: Path, error: ValidationError) -> FileError:
 
 
 def pages(to: Path, page: Path, *, soak: bool = False) -> dict[Path, str]:
-    """File to content: the index of ``to``, and ``page`` with the newest run and the newest soak between their markers.
+    """File to content: the index of ``to``, and ``page`` with a run (``readme.shown``) and the newest soak between
+    their markers.
 
     While nothing is published, the page stays as it is. Raises FileError for a page without markers; it needs those of
     a soak from the first one on, or where ``soak`` says that one will be published.
@@ -88,7 +89,8 @@ def pages(to: Path, page: Path, *, soak: bool = False) -> dict[Path, str]:
     content = text
     readme.replaced(text, "", str(page))  # so that markers are missed before anything is published
     if runs:
-        block = readme.block(runs[0], _link(to / runs[0].name / files.MATRIX, page))
+        run = readme.shown(runs)
+        block = readme.block(run, _link(to / run.name / files.MATRIX, page))
         content = readme.replaced(content, block, str(page))
     if soak or found:
         readme.replaced(text, "", str(page), soaks.MARKERS)

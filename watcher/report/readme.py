@@ -1,8 +1,8 @@
-"""The newest published run in the README: the matrix, and the short form that answers for the defaults alone."""
+"""A published run in the README: the matrix, and the short form that answers for the defaults alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from watcher.errors import FileError
 from watcher.model import Results, Verdict
@@ -22,6 +22,14 @@ def replaced(text: str, content: str, file: str, markers: tuple[str, str] = (BEG
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise FileError(file, None, f"needs one {begin} and, after it, one {end}", advice="the table goes in between")
     return f"{text.partition(begin)[0]}{begin}\n{content}{end}{text.partition(end)[2]}"
+
+
+def shown(runs: Sequence[Published]) -> Published:
+    """Of these, newest first, the one for a first look: the newest of those with the most stacks.
+
+    A reader looks for their own library. A run of a few stacks through many scenarios is a table of its own.
+    """
+    return max(runs, key=lambda run: len(run.results.stacks))
 
 
 def block(run: Published, link: str) -> str:

@@ -150,7 +150,6 @@ def told(settings: Settings, profile: str = "p") -> dict[str, str]:
 def test_what_every_program_is_told() -> None:
     """Without these it cannot know what to watch; with anything else `default` would not be default."""
     assert told(Settings()) == {
-        "KUBECONFIG": "/k",
         "WATCHER_NAMESPACE": "ns",
         "WATCHER_NAME": "trigger",
         "WATCHER_PROFILE": "p",

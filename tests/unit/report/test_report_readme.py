@@ -46,6 +46,14 @@ def test_a_run_that_proves_nothing_says_so(cell: Cell, run: Run) -> None:
     assert "scale 20, cannot be trusted" in block(run(cell(), trusted=False))
 
 
+def test_the_run_with_the_most_stacks_is_shown(cell: Cell, run: Run) -> None:
+    """A reader looks for their library, and finds the two that somebody sent through every scenario last night."""
+    newest = published(run(cell()), "2026-11-23-0123abcd")
+    wide = published(run(cell(), cell(stack="other")), "2026-11-22-0123abcd")
+    older = published(run(cell(), cell(stack="other")), "2026-11-21-0123abcd")
+    assert readme.shown([newest, wide, older]) is wide
+
+
 def test_the_matrix_is_grouped(cell: Cell, run: Run) -> None:
     """Somebody looks for a setting that works with a library, and reads another library's row."""
     results = run(
