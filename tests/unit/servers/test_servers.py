@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -297,3 +298,34 @@ async def test_a_proxy_that_does_not_say(line: bytes, tmp_path: Path) -> None:
         writer.write(line)
         assert (await this.until("closed"))["reason"] == "the proxy does not say whose connection it is"
         writer.close()
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["honours-sigterm", "ignores-sigterm"])
+async def test_sigterm(deaf: bool) -> None:
+    """The report's server goes on after its pod was deleted, its negative control does not."""
+    more = ["--ignore-sigterm"] if deaf else []
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "watcher", "serve", "echo", "--json", "--address", "127.0.0.1", "--port", "0", *more),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(3 * PATIENCE_SECONDS):
+            port = int(json.loads(await process.stdout.readline())["ports"])
+            reader, writer = await connect(port)
+            writer.write(b"before\n")
+            assert await line_of(reader) == "before\n"
+            process.terminate()
+            if deaf:
+                await asyncio.sleep(0.3)
+                writer.write(b"after\n")
+                assert await line_of(reader) == "after\n"
+                process.kill()
+            assert await reader.read() == b""
+            assert await process.wait() == (-signal.SIGKILL if deaf else 0)
+            await process.stdout.read()
+        writer.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
