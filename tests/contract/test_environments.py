@@ -73,6 +73,9 @@ def test_the_lock_is_what_the_manifest_says(stack: str) -> None:
         "cargo": 'name = "{library}"\nversion = "{version}"',
     }
     library = found.stack.library
+    if found.build.kind == "go" and not lock:  # nothing but the standard library, which comes with the tool
+        assert f"\n{found.stack.version.replace('go', 'go ')}." in (found.folder / "go.mod").read_text()
+        return
     if found.build.kind == "maven":
         library = library.rpartition(":")[2]  # group:artifact; the list has files
     assert named[found.build.kind].format(library=library, version=found.stack.version) in lock
