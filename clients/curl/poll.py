@@ -46,6 +46,19 @@ def token():
     return (user.get("token") or Path(user["tokenFile"]).read_text()).strip()
 
 
+def documents(stream):
+    """The JSON documents that follow each other in what curl writes, each as soon as it is whole."""
+    text, decoder = "", json.JSONDecoder()
+    while chunk := os.read(stream.fileno(), 1 << 16):
+        text = (text + chunk.decode()).lstrip()
+        try:
+            document, end = decoder.raw_decode(text)
+        except json.JSONDecodeError:
+            continue
+        text = text[end:]
+        yield document
+
+
 def main():
     profile = os.environ["WATCHER_PROFILE"]
     if profile not in {"default", "retry", "read-timeout"}:
@@ -55,7 +68,7 @@ def main():
     url = f"{address}/api/v1/namespaces/{os.environ['WATCHER_NAMESPACE']}/configmaps/{os.environ['WATCHER_NAME']}"
     # One curl for all requests, so that it can keep its connection. It counts its pause in requests a day.
     a_day = max(1, math.floor(86_400 / number("POLL_SECONDS")))
-    options += ["--rate", f"{a_day}/d", "--write-out", "\\n"]
+    options += ["--rate", f"{a_day}/d"]
     if profile == "read-timeout":  # in whole seconds: less than a byte a second for as long
         settings["read_timeout_seconds"] = math.ceil(number("READ_TIMEOUT"))
         options += ["--speed-limit", "1", "--speed-time", str(settings["read_timeout_seconds"])]
@@ -97,8 +110,7 @@ def main():
         listening.start()
         running.stdin.write(f"Authorization: Bearer {token()}\n")
         running.stdin.close()
-        for line in running.stdout:
-            config_map = json.loads(line)
+        for config_map in documents(running.stdout):
             nonce = config_map.get("data", {}).get("nonce", "")
             emit("observed", nonce=nonce, resourceVersion=config_map["metadata"]["resourceVersion"])
         running.wait()

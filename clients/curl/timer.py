@@ -47,7 +47,7 @@ def main():
             if not watching:
                 emit("watching")
                 watching = True
-            if found := re.search(r" nonce=(\w+) number=(\w+)$", line):
+            if found := re.search(r" nonce=(\w+) number=(\w+)\n", line):
                 emit("observed", nonce=found[1], resourceVersion=found[2])
         running.wait()
         if running.returncode == 0:

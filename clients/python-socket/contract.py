@@ -24,7 +24,7 @@ def number(name):
 
 def observed(line):
     """Says what stands at the line's end, where the server has put anything there."""
-    if found := re.search(r" nonce=(\w+) number=(\w+)$", line):
+    if found := re.search(r" nonce=(\w+) number=(\w+)\n", line):
         emit("observed", nonce=found[1], resourceVersion=found[2])
 
 

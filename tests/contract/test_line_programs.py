@@ -179,7 +179,7 @@ async def test_half_a_line_is_none(stack: str, command: Arguments, tmp_path: Pat
 
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10) if STACKS[stack].protocol == "echo" else None
-        writer.write(b"Hello!\nCurrent time nonce=half num")
+        writer.write(b"Hello!\nCurrent time nonce=half number=1")
         await writer.drain()
         writer.close()
 

@@ -195,8 +195,9 @@ def capture(cluster: Cluster, folder: Path, base: list[Manifest]) -> dict[str, A
 def timer(cluster: Cluster, name: str) -> dict[str, Any]:
     """The timer server in its own namespace, where the overlay has left it."""
     applied = cluster.kubectl("apply", "-k", str(DEPLOY / name))
+    # Made by a controller in a cluster; the pod has no token of it.
+    cluster.ask("POST", "/api/v1/namespaces/watcher-timer/serviceaccounts", {"metadata": {"name": "default"}})
     body = pod(pod_template(objects(DEPLOY / name)))
-    body["metadata"]["namespace"] = "watcher-timer"
     status, answer = cluster.ask("POST", "/api/v1/namespaces/watcher-timer/pods?dryRun=All", body)
     return {"applied": applied, "pod": [status, answer.get("message", "")]}
 

@@ -38,6 +38,13 @@ Most = Annotated[
     int, typer.Option(min=1, max=100_000, metavar="N", help="Connections at once; more are closed at once.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The log as JSON, a line an event.")]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A proxy before it that says whom it brings: PROXY protocol 1, as HAProxy's send-proxy does.",
+    ),
+]
 ControlFile = Annotated[
     Path | None,
     typer.Option("--control", metavar="FILE", help="A Unix socket, made here: the lab gives a client its nonce by it."),
@@ -60,6 +67,7 @@ def timer(
     ] = None,
     address: Address = "0.0.0.0",  # noqa: S104 - it is there to be reached through a network
     most: Most = 1000,
+    proxy: Proxy = None,
     as_json: AsJson = False,
     control: ControlFile = None,
 ) -> None:
@@ -75,7 +83,7 @@ def timer(
     from watcher.servers.log import lines
 
     periods = parse_periods(port) if port else server.PERIODS_SECONDS
-    wanted = server.Timer(address, periods, most, control)
+    wanted = server.Timer(address, periods, most, proxy, control)
     asyncio.run(server.serve(wanted, lines(_write, as_json=as_json)))
 
 
@@ -85,6 +93,7 @@ def echo(
     address: Address = "0.0.0.0",  # noqa: S104 - it is there to be reached through a network
     ignore_sigterm: Annotated[bool, typer.Option("--ignore-sigterm", help="Go on until SIGKILL.")] = False,
     most: Most = 1000,
+    proxy: Proxy = None,
     as_json: AsJson = False,
     control: ControlFile = None,
 ) -> None:
@@ -94,7 +103,7 @@ def echo(
     from watcher.servers import echo as server
     from watcher.servers.log import lines
 
-    wanted = server.Echo(address, port, ignore_sigterm, most, control)
+    wanted = server.Echo(address, port, ignore_sigterm, most, proxy, control)
     asyncio.run(server.serve(wanted, lines(_write, as_json=as_json)))
 
 

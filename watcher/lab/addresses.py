@@ -79,6 +79,8 @@ class Server:
 
     address: str
     port: int
+    introduced: bool = False
+    """A proxy before it must say whom it brings (the PROXY protocol): it tells clients apart by their addresses."""
 
 
 def own_link(number: int) -> Link:

@@ -61,6 +61,7 @@ def fronts(ways: Sequence[Way]) -> list[Front]:
             port=PROXY_PORT + number,
             servers=(way.server.address,),
             server_port=way.server.port,
+            introduces=way.server.introduced,
             timeout=QUIET if way.idle_seconds is None else f"{round(way.idle_seconds * 1000)}ms",
         )
         for number, way in enumerate(ways)

@@ -86,12 +86,13 @@ async def serving(
     more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[LineService]:
     """``arguments`` are those of ``watcher serve``, but for the address. ``says``, ``more``: see ``LineService``."""
-    at = Server(API_ADDRESS, port)
+    # A proxy between says whose connection it is: clients are told apart by their addresses.
+    at = Server(API_ADDRESS, port, introduced=True)
 
     def serve(namespace: Namespace, server: Server, suffix: str) -> AbstractAsyncContextManager[Served]:
         return Served.start(
             name + suffix,
-            (*arguments, "--address", server.address),
+            (*arguments, "--address", server.address, "--proxy", API_ADDRESS),
             namespace=namespace,
             folder=stage.folder,
             scratch=stage.scratch,

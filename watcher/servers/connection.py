@@ -12,6 +12,9 @@ from watcher.servers.log import Log
 MOST_UNREAD_OCTETS = 64 * 1024
 """Waiting in this process for a client that does not read, beyond what its kernel's buffers take."""
 
+MOST_INTRODUCTION_OCTETS = 107
+"""Of a proxy's line: https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt, section 2.1."""
+
 CLOSED_BY_CLIENT = "closed by client"
 SERVER_ENDS = "the server ends"
 
@@ -26,7 +29,11 @@ class Connection(asyncio.Protocol):
         self._reason: str | None = None
         self._began = self._last_sent = time.monotonic()
         self._lines = self._received = 0
+        self._introduction: bytes | None = None
+        """What has come of a proxy's line; None where the client is known."""
         self.ended = asyncio.Event()
+        self.proxy: str | None = None
+        """Connections from this address begin with a line that says whose they are: the PROXY protocol, version 1."""
         self.address = ""
         """The client's, without its port."""
         self._client = ""
@@ -38,14 +45,44 @@ class Connection(asyncio.Protocol):
         connection: socket.socket = transport.get_extra_info("socket")
         # On purpose: whoever is between the two must see nothing but what is said.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else "unknown"
-        self._client = f"[{peer[0]}]:{peer[1]}" if peer and ":" in peer[0] else f"{peer[0]}:{peer[1]}" if peer else ""
         self._port = transport.get_extra_info("sockname")[1]
-        self._log("opened", port=self._port, client=self._client)
+        address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
+        if address == self.proxy:
+            self._introduction = b""
+        else:
+            self._open(address, port)
 
     def data_received(self, data: bytes) -> None:
+        if self._introduction is not None:
+            data = self._introduced(self._introduction + data)
         self._received += len(data)
+        if data:
+            self.received(data)
+
+    def opened(self) -> None:
+        """The client is there, and known."""
+
+    def received(self, data: bytes) -> None:
+        """It has sent something; nothing is made of it here."""
+
+    def _open(self, address: str, port: int) -> None:
+        self.address = address
+        self._client = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        self._log("opened", port=self._port, client=self._client)
+        self.opened()
+
+    def _introduced(self, data: bytes) -> bytes:
+        """What follows the proxy's line, where that is whole."""
+        line, end, rest = data.partition(b"\r\n")
+        words = line.decode(errors="replace").split(" ")
+        if end and len(words) == 6 and words[0] == "PROXY" and words[4].isdecimal():
+            self._introduction = None
+            self._open(words[2], int(words[4]))
+            return rest
+        self._introduction = data
+        if end or len(data) > MOST_INTRODUCTION_OCTETS:
+            self.abort("the proxy does not say whose connection it is")
+        return b""
 
     def eof_received(self) -> bool:
         self.end(self.closed_reason())

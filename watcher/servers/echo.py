@@ -23,6 +23,8 @@ class Echo:
     port: int = PORT
     ignore_sigterm: bool = False
     most_connections: int = MOST_CONNECTIONS
+    proxy: str | None = None
+    """Who introduces the clients that it brings (``Connection.proxy``)."""
     control_file: Path | None = None
     """Where values to be added to a client's answers come in (``watcher.servers.control``)."""
 
@@ -33,8 +35,7 @@ class _Echoing(Connection):
         self._served = served
         self._half = b""
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+    def received(self, data: bytes) -> None:
         *whole, self._half = (self._half + data).split(b"\n")
         for message in whole:
             value = self._served.values.get(self.address)
@@ -50,7 +51,7 @@ class _Echoing(Connection):
 
 async def serve(echo: Echo, log: Log) -> None:
     """Until SIGINT, and SIGTERM unless that is ignored. Raises UsageError where it cannot listen."""
-    served = Served(log, echo.most_connections)
+    served = Served(log, echo.most_connections, echo.proxy)
 
     def make(log: Log, gone: Callable[[Connection], None]) -> Connection:
         return _Echoing(served, log, gone)

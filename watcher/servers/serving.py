@@ -31,6 +31,7 @@ class Served:
 
     log: Log
     most: int = MOST_CONNECTIONS
+    proxy: str | None = None
     connections: set[Connection] = field(default_factory=set)
     values: dict[str, control.Value] = field(default_factory=dict)
     """By client address."""
@@ -43,6 +44,7 @@ class Served:
         if len(self.connections) >= self.most:
             return _Refused(self.log, self.most)
         connection = make(self.log, self.connections.discard)
+        connection.proxy = self.proxy
         self.connections.add(connection)
         return connection
 

@@ -27,6 +27,8 @@ class Timer:
     address: str = "0.0.0.0"  # noqa: S104 - a server for other machines, as its help says
     periods_seconds: Mapping[int, float] = field(default_factory=lambda: PERIODS_SECONDS)
     most_connections: int = MOST_CONNECTIONS
+    proxy: str | None = None
+    """Who introduces the clients that it brings (``Connection.proxy``)."""
     control_file: Path | None = None
     """Where values to be said at once come in (``watcher.servers.control``)."""
 
@@ -40,8 +42,7 @@ class _Ticking(Connection):
         self._served = served
         self._next: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+    def opened(self) -> None:
         every = f"I'm going to send message every {self._period_seconds:g} seconds"
         self._say(f"Hello! Current time is {_now()}. {every}. No KeepAlive in this TCP connection.")
 
@@ -63,7 +64,7 @@ class _Ticking(Connection):
 
 async def serve(timer: Timer, log: Log) -> None:
     """Until SIGTERM or SIGINT. Raises UsageError where it cannot listen."""
-    served = Served(log, timer.most_connections)
+    served = Served(log, timer.most_connections, timer.proxy)
 
     def making(period_seconds: float) -> Make:
         return lambda log, gone: _Ticking(period_seconds, served, log, gone)

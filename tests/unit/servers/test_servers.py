@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -272,3 +273,59 @@ async def test_a_message_without_end(tmp_path: Path) -> None:
         writer.write(b"x" * (echo.MOST_LINE_OCTETS + 1))
         assert "more than 4096 octets" in (await this.until("closed"))["reason"]
         writer.close()
+
+
+async def test_a_proxy_says_whom_it_brings(tmp_path: Path) -> None:
+    """Else every client behind a proxy is the proxy, and is told what is another's."""
+    periods = {0: LONG_SECONDS}
+    async with serving(tmp_path, "timer", periods_seconds=periods, proxy="127.0.0.1") as (this, [port]):
+        await this.give("yours", "10.1.2.3")
+        reader, writer = await connect(port)
+        writer.write(b"PROXY TCP4 10.1.2.3 10.112")
+        await asyncio.sleep(0.05)
+        writer.write(b".0.1 4711 8600\r\n")
+        assert (await line_of(reader)).endswith(" nonce=yours number=1\n")
+        assert (await this.until("opened"))["client"] == "10.1.2.3:4711"
+        writer.close()
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n", b"PROXY UNKNOWN\r\n", b"P" * 200])
+async def test_a_proxy_that_does_not_say(line: bytes, tmp_path: Path) -> None:
+    """It is ended with a reason, not taken for a client that is somebody."""
+    periods = {0: LONG_SECONDS}
+    async with serving(tmp_path, "timer", periods_seconds=periods, proxy="127.0.0.1") as (this, [port]):
+        _, writer = await connect(port)
+        writer.write(line)
+        assert (await this.until("closed"))["reason"] == "the proxy does not say whose connection it is"
+        writer.close()
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["honours-sigterm", "ignores-sigterm"])
+async def test_sigterm(deaf: bool) -> None:
+    """The report's server goes on after its pod was deleted, its negative control does not."""
+    more = ["--ignore-sigterm"] if deaf else []
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "watcher", "serve", "echo", "--json", "--address", "127.0.0.1", "--port", "0", *more),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(3 * PATIENCE_SECONDS):
+            port = int(json.loads(await process.stdout.readline())["ports"])
+            reader, writer = await connect(port)
+            writer.write(b"before\n")
+            assert await line_of(reader) == "before\n"
+            process.terminate()
+            if deaf:
+                await asyncio.sleep(0.3)
+                writer.write(b"after\n")
+                assert await line_of(reader) == "after\n"
+                process.kill()
+            assert await reader.read() == b""
+            assert await process.wait() == (-signal.SIGKILL if deaf else 0)
+            await process.stdout.read()
+        writer.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

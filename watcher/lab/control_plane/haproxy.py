@@ -34,6 +34,8 @@ class Front:
     servers: tuple[str, ...]
     """The servers' addresses."""
     server_port: int = API_KEEPALIVE_PORT
+    introduces: bool = False
+    """It says whom it brings: the PROXY protocol, version 1."""
     timeout: str = QUIET
     """How long both sides may be without data, as HAProxy writes it."""
 
@@ -108,7 +110,10 @@ def _lines(front: Front) -> list[str]:
         f"    retries {len(front.servers) - 1}",
         "    option redispatch 1",
         "    balance roundrobin",
-        *(f"    server api-{number} {server}:{front.server_port}" for number, server in enumerate(front.servers, 1)),
+        *(
+            f"    server api-{number} {server}:{front.server_port}{' send-proxy' if front.introduces else ''}"
+            for number, server in enumerate(front.servers, 1)
+        ),
     ]
 
 
