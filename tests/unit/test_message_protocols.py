@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,25 @@ def test_a_server_that_cannot_be_built_costs_its_own_cells_only(monkeypatch: pyt
 def test_the_servers_own_pings_keep_pace_with_the_run(scale: float, ping: str) -> None:
     """Else at scale 10 its PINGs come after the cell is over, and flows expire that it keeps alive in true time."""
     assert f'ping_interval: "{ping}"' in nats.configuration("10.0.0.1", 1, scale).splitlines()
+
+
+def a_broker(listening: socket.socket) -> None:
+    """Accepts one client and acknowledges what it publishes: as much of MQTT 3.1.1 as that takes."""
+    with listening.accept()[0] as client:
+        client.recv(1024)
+        client.sendall(b"\x20\x02\x00\x00")
+        message = client.recv(1024)
+        topic = int.from_bytes(message[2:4])
+        client.sendall(b"\x40\x02" + message[4 + topic : 6 + topic])
+        client.recv(1024)
+
+
+def test_a_harness_with_a_thousand_open_files() -> None:
+    """Seen in a run of a thousand cells: paho's own loop never hears of an answer, and no cell could be touched."""
+    with ExitStack() as opened, socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        for _ in range(1100):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        pool.submit(a_broker, listening)
+        at = Server("127.0.0.1", listening.getsockname()[1])
+        done = mqtt.published(at, "a-cell", "n0nce", timeout_seconds=20)
+    assert (done.status, done.error) == (200, None)

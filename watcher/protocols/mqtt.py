@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import shutil
 import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,9 @@ def published(at: Server, topic: str, nonce: str, timeout_seconds: float = PUBLI
         with _connected(at, timeout_seconds) as client:
             sent = time.monotonic()
             message = client.publish(topic, nonce, qos=1, retain=True)
-            message.wait_for_publish(timeout_seconds)
-            answered = time.monotonic()
-            if not message.is_published():
+            if not _until(client, message.is_published, timeout_seconds):
                 raise TimeoutError(f"the broker did not acknowledge it within {timeout_seconds:g} s")
+            answered = time.monotonic()
     except (OSError, RuntimeError) as error:  # a RuntimeError is paho's for a connection that went meanwhile
         return Published(sent=sent, error=f"{type(error).__name__}: {error}")
     return Published(sent=sent, answered=answered, status=200)
@@ -103,27 +102,47 @@ def accepted(at: Server, timeout_seconds: float) -> ProbeResult:
 @contextmanager
 def _connected(at: Server, timeout_seconds: float, *, own_port: int = 0) -> Iterator[Client]:
     """A client that the broker has accepted. Raises OSError."""
-    answered, refused = threading.Event(), ""
+    answered, refused = False, ""
 
     def on_connect(_client: Client, _data: object, _flags: object, reason: ReasonCode, _properties: Any) -> None:
-        nonlocal refused
-        refused = str(reason) if reason.is_failure else ""
-        answered.set()
+        nonlocal answered, refused
+        answered, refused = True, str(reason) if reason.is_failure else ""
 
     client = Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
     client.on_connect = on_connect
     client.connect_timeout = timeout_seconds
     client.connect(at.address, at.port, bind_port=own_port)
-    client.loop_start()
     try:
-        if not answered.wait(timeout_seconds):
+        if not _until(client, lambda: answered, timeout_seconds):
             raise TimeoutError(f"the broker did not answer within {timeout_seconds:g} s")
         if refused:
             raise ConnectionRefusedError(f"the broker refused: {refused}")
         yield client
     finally:
         client.disconnect()
-        client.loop_stop()
+
+
+def _until(client: Client, happened: Callable[[], bool], seconds: float) -> bool:
+    """Lets the client speak and listen until it has happened; whether it has, in time. Raises OSError.
+
+    paho's own loop waits by select(), which knows no file beyond the first 1,024 of a process; a large run has more.
+    """
+    until = time.monotonic() + seconds
+    while not happened():
+        connection = client.socket()
+        if connection is None:
+            raise ConnectionResetError("the broker closed the connection")
+        with selectors.DefaultSelector() as selector:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
+            selector.register(connection, wanted)
+            ready = selector.select(max(0.0, until - time.monotonic()))
+        if not ready:
+            return False
+        if ready[0][1] & selectors.EVENT_WRITE:
+            client.loop_write()
+        if ready[0][1] & selectors.EVENT_READ:
+            client.loop_read()
+    return True
 
 
 def configuration(address: str, port: int) -> str:
