@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from watcher.lab.addresses import MOST_OWN_SERVERS
 from watcher.model import (
     Backend,
     Balancer,
@@ -132,7 +133,7 @@ def once_more(cells: Sequence[CellPlan], keys: Collection[str]) -> tuple[CellPla
 
 
 def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> list[list[CellPlan]]:
-    """Cells to run at once: one repeat a wave, within memory, jobs and busy cells' touches, the longest first.
+    """Cells to run at once: one repeat a wave, within memory, jobs, addresses and busy cells' touches, longest first.
 
     A scenario's controls go with its first cells: they hold for the repeat they were run in. Cells that share a backend
     are never parted.
@@ -152,6 +153,7 @@ def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> 
                 used + needed > memory_mib * MEMORY_SHARE
                 or (often and touches + often > MOST_TOUCHES_PER_SECOND)
                 or (jobs is not None and len(wave) + len(together) > jobs)
+                or (together[0].group and len({cell.group for cell in wave} - {None}) == MOST_OWN_SERVERS)
             ):
                 result.append(wave)
                 wave, used, touches = [], 0.0, 0.0

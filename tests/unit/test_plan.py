@@ -6,6 +6,7 @@ import pytest
 
 from watcher import plan
 from watcher.catalog import Catalog
+from watcher.lab.addresses import MOST_OWN_SERVERS
 from watcher.model import Backend, Balancer, CellPlan, Control, Evidence, Scenario, Settings, Stack, Timer, Verdict
 
 CATALOG = Catalog.load()
@@ -490,3 +491,11 @@ def test_no_scale_divides_what_the_kernel_repeats(how: str, profile: str, bounds
         assert "not scalable: what the client sends meets silence" in str(skip)
     assert in_flight(1, "node-gone", profile, how=how).skip is None
     assert in_flight(10, "server-killed", profile, how=how).skip is None
+
+
+def test_a_wave_has_no_more_own_servers_than_there_are_addresses() -> None:
+    """One more would have no certificate and no Service: its whole group would fail."""
+    many = MOST_OWN_SERVERS + 1
+    scenarios = [OWN.model_copy(update={"name": f"own-{number}"}) for number in range(many)]
+    waves = plan.waves(plan.make(choice(scenarios=scenarios)), memory_mib=1e9, jobs=None)
+    assert [len({cell.group for cell in wave}) for wave in waves] == [MOST_OWN_SERVERS, 1]
