@@ -219,7 +219,7 @@ def test_pages_that_are_out_of_step_are_seen() -> None:
     assert problems(*here) == ["README.md is out of step: `watcher publish` makes it again"]
     here[1].write_text(page)
     saved = place / "results.json"
-    saved.write_text(saved.read_text().replace('"verdict": "stuck"', '"verdict": "ok"', 1))
+    saved.write_text(saved.read_text().replace('"verdict":"stuck"', '"verdict":"ok"', 1))
     assert any("is stuck today" in problem for problem in problems(*here))
     here[1].write_text("no markers")
     with pytest.raises(FileError):
