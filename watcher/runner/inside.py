@@ -30,7 +30,7 @@ from watcher.lab.history import HistoryProxy
 from watcher.lab.namespace import Namespace
 from watcher.lab.proxies import Proxies
 from watcher.model import Balancer, CellPlan
-from watcher.records import Entry, LabError, LabReady, Unserved
+from watcher.records import Began, Closed, Entry, LabError, LabReady, Unserved
 from watcher.runner.cell import CellRun
 from watcher.runner.gate import Gate
 from watcher.runner.group import Group
@@ -121,10 +121,10 @@ async def stage(order: Order, emit: Outlet, began: float) -> None:
                     numbered = dict(enumerate(wave, start=number + 1))
                     number += len(wave)
                     cells_by_number.update({index: str(cell.id) for index, cell in numbered.items()})
-                    async with _groups(services, wave) as groups:
+                    async with _groups(services, wave, emit) as groups:
                         await _wave(
                             replace(lab, proxies=proxies, history=history, services=services, groups=groups),
-                            numbered,
+                            {index: cell for index, cell in numbered.items() if cell.group in (None, *groups)},
                             control_plane,
                         )
         finally:
@@ -163,9 +163,12 @@ async def _stand_ins(
 
 @asynccontextmanager
 async def _groups(
-    services: Mapping[str, protocols.Service], wave: Sequence[CellPlan]
+    services: Mapping[str, protocols.Service], wave: Sequence[CellPlan], emit: Outlet
 ) -> AsyncIterator[dict[str, Group]]:
-    """A server of its own for each group of the wave, all started at once."""
+    """A server of its own for each group of the wave, all started at once.
+
+    Where one does not get ready, the cells of its group say so, and the others go on.
+    """
     members: dict[str, list[CellPlan]] = {}
     for cell in wave:
         if cell.group is not None:
@@ -177,11 +180,24 @@ async def _groups(
             )
             for number, cells in enumerate(members.values(), 1)
         ]
-        owns = await asyncio.gather(*starting)
-        yield {
-            name: Group((str(cell.id) for cell in cells), own, number)
-            for number, (own, (name, cells)) in enumerate(zip(owns, members.items(), strict=True), 1)
-        }
+        owns = await asyncio.gather(*starting, return_exceptions=True)
+        groups = {}
+        for number, (own, (name, cells)) in enumerate(zip(owns, members.items(), strict=True), 1):
+            if isinstance(own, WatcherError):
+                _failed(cells, own, emit)
+            elif isinstance(own, BaseException):
+                raise own
+            else:
+                groups[name] = Group((str(cell.id) for cell in cells), own, number)
+        yield groups
+
+
+def _failed(cells: Sequence[CellPlan], error: WatcherError, emit: Outlet) -> None:
+    for cell in cells:
+        name = str(cell.id)
+        emit(Began(t=time.monotonic(), cell=name))
+        emit(LabError(t=time.monotonic(), cell=name, message=str(error)))
+        emit(Closed(t=time.monotonic(), cell=name))
 
 
 async def _wave(lab: Lab, cells: dict[int, CellPlan], control_plane: ControlPlane) -> None:
