@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watcher.judge import busy, keepalive
+from watcher.judge import asking, busy, keepalive
 from watcher.judge.case import Case, Incomplete
 from watcher.judge.ends import asked_ends
 from watcher.judge.flows import Flow
@@ -83,6 +83,7 @@ def _times(case: Case) -> dict[str, object]:
         "touch_planned": round(case.plan.timing.touch_after_seconds, 3),
         "observed": None if seen is None else case.after_l0(seen),
         **({"busy": busy.figures(case)} if len(case.touches) > 1 else {}),
+        **({"question": asked} if (asked := asking.question(case)) is not None else {}),
         "foretold": case.facts.foretold(case.touch),
         "window_closed": case.after_l0(case.closed),
         "faults": [

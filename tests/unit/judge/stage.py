@@ -102,6 +102,7 @@ def plan(scenario: str, settings: Settings | None = None, **changes: Any) -> Cel
         "server_keepalive_idle_seconds": keepalive,
         "fault_seconds": None,
         "busy_interval_seconds": None,
+        "ask_after_seconds": None,
     }
     timing |= {name: changes.pop(name) for name in list(changes) if name in timing}
     stack, profile = changes.pop("stack", "python"), changes.pop("profile", "default")
