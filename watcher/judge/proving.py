@@ -89,7 +89,8 @@ def _closed_before(case: Case) -> Proven | None:
         before = case.touch.sent
     else:
         return None
-    requested = case.plan.effective.watch_timeout_seconds is not None
+    # Nobody waits on a connection between two questions: whoever closes it then takes nothing from anybody.
+    requested = case.plan.effective.watch_timeout_seconds is not None or case.asks
     last = None
     for flow in case.flows:
         if flow.established is None or flow.established > before:
@@ -100,7 +101,13 @@ def _closed_before(case: Case) -> Proven | None:
         last = end if last is None or end.t > last.t else last
     if last is None:
         return None
-    who = "the client" if last.by == "client" else "the server, as asked,"
+    who = (
+        "the client"
+        if last.by == "client"
+        else "the server, between two questions,"
+        if case.asks
+        else "the server, as asked,"
+    )
     return Proven(CLOSED_BEFORE, f"{who} had closed it {case.after_l0(last.t):.1f} s after the last packet")
 
 

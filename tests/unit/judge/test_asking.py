@@ -101,3 +101,19 @@ def test_a_window_that_did_not_stay_open_after_the_question_tells_nothing(closed
     stage.send(flow, ASKS + 0.001, "client", "PA", 300)
     stage.end(closed_at)
     assert outcome(stage)[1][0] == "invalid"
+
+
+def test_a_connection_that_the_server_closed_between_two_questions_is_nobodys_fault() -> None:
+    """Seen of aiohttp, which says good-bye after 15 s inside TLS, so that the server's FIN is the first one."""
+    stage = Stage(plan("azure-slb-silent", ask_after_seconds=ASKS, window_seconds=1000.0))
+    flow = stage.begin()
+    stage.close(flow, 15.0, "server")
+    stage.the_touch(TOUCH)
+    stage.program(ASKS, "asked", message="2")
+    fresh = stage.open(ASKS + 0.001)
+    stage.say(fresh, ASKS + 0.02, "server", 400)
+    stage.program(ASKS + 0.03, "observed", nonce="touch")
+    stage.end(ASKS + 2)
+    found, (verdict, reason) = outcome(stage)
+    assert (verdict, found.outcome.proof) == ("ok", "prevented (closed before the fault)")
+    assert "between two questions" in reason
