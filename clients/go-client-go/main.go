@@ -38,6 +38,9 @@ var ways = map[string]way{
 	"watch":        {watchOnce, false},
 }
 
+// What a request that ends at once has no use for; and the server that is polled speaks HTTP/1.1, without PINGs.
+var ofWatches = []string{"watch-timeout", "bookmarks", "http2-ping"}
+
 func main() {
 	way, known := ways[os.Args[len(os.Args)-1]]
 	if !known {
@@ -48,9 +51,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	polls := os.Args[len(os.Args)-1] == "poll"
 	settings, supported := apply(profile, way.retries, config)
-	// The server that is polled speaks HTTP/1.1: there is nobody to answer a PING.
-	if !supported || (os.Args[len(os.Args)-1] == "poll" && profile == "http2-ping") {
+	if !supported || (polls && slices.Contains(ofWatches, profile)) {
 		os.Exit(127)
 	}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return answered{next} })
@@ -62,7 +65,7 @@ func main() {
 	emit("started", event{"library": "k8s.io/client-go", "version": version("k8s.io/client-go"), "runtime": runtime.Version(), "settings": settings})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if os.Args[len(os.Args)-1] == "poll" {
+	if polls {
 		emit("watching", nil) // there is no watch that could say so
 	}
 	for {

@@ -98,6 +98,8 @@ class Relay:
         self.address = ""
         self.silent = False
         """Accepts, and then says nothing."""
+        self.refusing = False
+        """Accepts, and hangs up."""
         self.connected = asyncio.Event()
 
     @classmethod
@@ -123,6 +125,9 @@ class Relay:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connected.set()
+        if self.refusing:
+            writer.close()
+            return
         if self.silent:
             self._to_clients.add(writer)
             return
@@ -203,7 +208,13 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    arguments: list[str], folder: Path, kubeconfig: Path, profile: str, settings: Settings
+    arguments: list[str],
+    folder: Path,
+    kubeconfig: Path,
+    profile: str,
+    settings: Settings,
+    *,
+    ask_after_seconds: float | None = None,
 ) -> AsyncIterator[Running]:
     """Starts the program as the harness does, and ends it."""
     environment = {
@@ -211,7 +222,7 @@ async def running(
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "KUBECONFIG": str(kubeconfig),
-        **contract.environment(settings, profile, NAMESPACE, TRIGGER),
+        **contract.environment(settings, profile, NAMESPACE, TRIGGER, ask_after_seconds=ask_after_seconds),
     }
     process = await Process.spawn(Command(arguments, environment, folder), limit=contract.MAX_LINE_BYTES)
     program = Running(process, folder)
