@@ -310,3 +310,15 @@ def test_a_reset_is_a_word() -> None:
     words = told(change, reset)
     assert "without a word" not in words[0]
     assert words[1] == "The network sends a reset to the API server in the other side's name: it arrives."
+
+
+def test_what_is_tested_is_said_of_what_was() -> None:
+    """A page of NATS clients that speaks of ConfigMaps."""
+    watches = a_run(a_cell())
+    assert plain.question(watches) == "Will my Kubernetes client still see a change through this network?"
+    assert "watch a ConfigMap" in plain.tested(watches)
+    stacks = {name: stack.model_copy(update={"protocol": "spoken"}) for name, stack in watches.stacks.items()}
+    others = watches.model_copy(update={"stacks": stacks})
+    assert plain.question(others) == "Will my client still see a change through this network?"
+    assert "real clients hold a connection open (spoken) through" in plain.tested(others)
+    assert "ConfigMap" not in plain.tested(others)

@@ -49,6 +49,8 @@ def page(
             "results": results,
             "table": laid_out,
             "readings": plain.readings(results),
+            "question": plain.question(results),
+            "tested": plain.tested(results),
             "coverage": plain.coverage(results),
             "findings": findings(results),
             "settings": explained,
