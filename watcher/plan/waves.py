@@ -9,7 +9,9 @@ from watcher.lab.addresses import MOST_OWN_SERVERS
 from watcher.model import CellPlan
 
 OWN_SERVER_MEMORY_MIB = 300
-"""An API server of a scenario's own, measured; any other server needs less."""
+"""An API server of a scenario's own, measured."""
+OTHER_SERVER_MEMORY_MIB = 60
+"""Any other server of a scenario's own; the largest is the one that is polled, in Python."""
 MEMORY_SHARE = 0.7
 MOST_TOUCHES_PER_SECOND = 100.0
 """Real time, of all busy cells of a wave together: more of them would wait for each other, and be late for that. With
@@ -31,7 +33,7 @@ def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> 
         wave: list[CellPlan] = []
         used = touches = 0.0
         for together in sorted(by_repeat[repeat].values(), key=lambda cells: -cells[0].timing.length_seconds):
-            needed = sum(cell.memory_mib for cell in together) + (OWN_SERVER_MEMORY_MIB if together[0].group else 0)
+            needed = sum(cell.memory_mib for cell in together) + _server_mib(together[0])
             often = sum(1 / (cell.timing.busy_interval_seconds or math.inf) for cell in together)
             if wave and (
                 used + needed > memory_mib * MEMORY_SHARE
@@ -47,3 +49,9 @@ def waves(cells: Iterable[CellPlan], *, memory_mib: float, jobs: int | None) -> 
         if wave:
             result.append(wave)
     return result
+
+
+def _server_mib(cell: CellPlan) -> int:
+    if cell.group is None:
+        return 0
+    return OWN_SERVER_MEMORY_MIB if cell.protocol == "watch" else OTHER_SERVER_MEMORY_MIB
