@@ -28,6 +28,10 @@ class What(StrEnum):
     RESET = "reset"
     CLOSED = "closed"
     """A FIN: an orderly end."""
+    ASTRAY = "astray"
+    """A packet between the client and an address that it did not connect to; ``text`` is that address."""
+    ASTRAY_RESET = "astray-reset"
+    """The same, of a reset: whoever got the first knows no such connection."""
 
     SILENCE = "silence"
     REPEATED = "repeated"

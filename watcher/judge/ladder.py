@@ -18,7 +18,18 @@ QUIET_SECONDS = 2.0
 LONGEST_CYCLE = 6
 """Steps of a pattern that is looked for: close, reset, silence, open, talk, silence."""
 
-_PACKETS = frozenset({What.OPENED, What.TALK, What.CHANGE, What.LOST, What.RESET, What.CLOSED})
+_PACKETS = frozenset(
+    {
+        What.OPENED,
+        What.TALK,
+        What.CHANGE,
+        What.LOST,
+        What.RESET,
+        What.CLOSED,
+        What.ASTRAY,
+        What.ASTRAY_RESET,
+    }
+)
 _ABSORBS = {
     What.OPENED: {What.OPENED, What.TALK},
     What.TALK: {What.TALK},
@@ -26,6 +37,8 @@ _ABSORBS = {
     What.CLOSED: {What.CLOSED, What.TALK, What.RESET},
     What.LOST: {What.LOST},
     What.RESET: {What.RESET},
+    What.ASTRAY: {What.ASTRAY},
+    What.ASTRAY_RESET: {What.ASTRAY_RESET},
 }
 
 
@@ -58,6 +71,20 @@ def _packet_steps(case: Case) -> Iterator[Step]:
                 else packet.at_server is not None,
                 octets=packet.length,
             )
+
+    for packet in case.astray:
+        at = case.after_l0(packet.t)
+        yield Step(
+            what=What.ASTRAY_RESET if "R" in packet.flags else What.ASTRAY,
+            at=at,
+            until=at,
+            packets=1,
+            sender=packet.sender,
+            direction=packet.direction,
+            arrived=packet.crossed,
+            octets=packet.length,
+            text=packet.peer or "",
+        )
 
 
 def _what(packet: Seen, carrier: Seen | None) -> What:

@@ -47,12 +47,23 @@ def _drawn(step: Step, words: str, tone: str) -> dict[str, object]:
         row |= {"to": "server" if step.sender == "client" else "client", "both": 1}
     if not step.arrived:
         row["lost"] = 1
-    if step.what is What.RESET:
+    if step.what in (What.RESET, What.ASTRAY_RESET):
         row["cut"] = 1
     return row
 
 
-_ARROWS = frozenset({What.OPENED, What.TALK, What.CHANGE, What.LOST, What.RESET, What.CLOSED})
+_ARROWS = frozenset(
+    {
+        What.OPENED,
+        What.TALK,
+        What.CHANGE,
+        What.LOST,
+        What.RESET,
+        What.CLOSED,
+        What.ASTRAY,
+        What.ASTRAY_RESET,
+    }
+)
 
 
 def _words(step: Step, after: Step | None, told: Told) -> tuple[str, str]:
@@ -90,7 +101,21 @@ def _words(step: Step, after: Step | None, told: Told) -> tuple[str, str]:
                 "bad",
             )
         case What.FAULT:
-            return f"The fault begins: {step.text}. Every packet of the open connection is dropped from now on.", "bad"
+            return f"The fault begins: {step.text}.", "bad"
+        case What.ASTRAY if step.sender == "client":
+            return f"The client sends a packet to {step.text}, an address that it did not connect to.", "warn"
+        case What.ASTRAY:
+            return (
+                f"A packet reaches the client from {step.text}, the server's own address: the network has not put back"
+                " the one that the client connected to. Its kernel knows no such connection.",
+                "bad",
+            )
+        case What.ASTRAY_RESET:
+            return (
+                f"So the client's kernel resets {step.text}. The server takes that for the end of the connection and"
+                " closes it; the program is not told.",
+                "bad",
+            )
         case What.HEALED:
             return "The fault is over.", "event"
         case What.TOUCH:
