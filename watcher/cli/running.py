@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EPILOG = """
 **Examples**
 
-`watcher run --scale 12` : everything, in about a minute instead of a quarter of an hour
+`watcher run --scale 12 --stacks python-urllib3 --scenarios 'azure-*,blackhole'` : a first look, in about a minute
 
 `watcher run --stacks 'python-*' --profiles default,tcp-keepalive --scenarios 'azure-*'` : a part, in true time
 
@@ -185,6 +185,6 @@ def scale_of(scale: float | None) -> float:
     if not (math.isfinite(scale) and scale > 0):
         raise UsageError(
             f"--scale must be a number greater than 0, not {scale:g}",
-            advice="12 runs a quarter of an hour in some 75 seconds; leave it out for true time",
+            advice="12 makes 75 seconds of a quarter of an hour; leave it out for true time",
         )
     return scale

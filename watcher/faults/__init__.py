@@ -39,7 +39,10 @@ FORGETFUL = "forgetful-server"
 
 _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "idle-timeout": ("a path with idle_timeout_seconds", lambda _, path: path.idle_timeout_seconds is not None),
-    "end": ("fault_seconds: how long it lasts", lambda scenario, _: scenario.fault_seconds is not None),
+    "end": (
+        "fault_seconds, how long it lasts (for example fault_seconds = 60.0)",
+        lambda scenario, _: scenario.fault_seconds is not None,
+    ),
     "lab-balancer": ("a path whose balancer is the lab's own", lambda _, path: path.balancer is Balancer.LAB),
     "proxy": ("a path with proxy = true", lambda _, path: path.proxy),
     FORGETFUL: ("a server that refuses history, which every stage has", lambda _, __: True),

@@ -9,7 +9,7 @@ from watcher.judge.flows import Flow
 from watcher.judge.proofs.process import STOPPED
 from watcher.judge.verdict import Judgement, died
 from watcher.model import Control
-from watcher.records import Touched
+from watcher.records import Probed, Touched
 
 MAX_LISTED = 20
 """Flows, resets and the like that are listed one by one; the rest is only counted."""
@@ -28,16 +28,7 @@ def gather(case: Case, judgement: Judgement, folder: str | None) -> dict[str, ob
         "proofs": {name: {"holds": each.holds, "seen": each.seen} for name, each in judgement.findings.items()},
         "failures": [each.name for each in facts.failures],
         "lost_packets": facts.lost_packets,
-        "probes": [
-            {
-                "ok": each.ok,
-                "seconds": round(each.seconds, 3),
-                "port": each.port,
-                "error": each.error,
-                **({"to": each.to} if each.to != "virtual" else {}),
-            }
-            for each in facts.probes
-        ],
+        "probes": [_probe(case, probed) for probed in facts.probes],
         "counters": {moment: each.packets for moment, each in facts.counters.items()},
         "conntrack": {moment: [flow.model_dump() for flow in each.flows] for moment, each in facts.conntrack.items()},
         "sockets": {
@@ -56,6 +47,18 @@ def gather(case: Case, judgement: Judgement, folder: str | None) -> dict[str, ob
             found["missing"] = str(missing)
             break
     return found
+
+
+def _probe(case: Case, probed: Probed) -> dict[str, object]:
+    began = {} if case.facts.settled is None else {"at": case.after_l0(probed.t - probed.seconds)}
+    return {
+        "ok": probed.ok,
+        "seconds": round(probed.seconds, 3),
+        "port": probed.port,
+        "error": probed.error,
+        **began,
+        **({"to": probed.to} if probed.to != "virtual" else {}),
+    }
 
 
 def _program(case: Case) -> dict[str, object]:
@@ -86,6 +89,7 @@ def _times(case: Case) -> dict[str, object]:
         **({"question": asked} if (asked := asking.question(case)) is not None else {}),
         "foretold": case.facts.foretold(case.touch),
         "window_closed": case.after_l0(case.closed),
+        "stopped": case.after_l0(stopped(case)),
         "faults": [
             {"name": f.name, "action": f.action, "at": case.after_l0(f.t), "ports": [flow.port for flow in f.flows]}
             for f in case.facts.faults

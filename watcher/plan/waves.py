@@ -9,7 +9,7 @@ from watcher.lab.addresses import MOST_OWN_SERVERS
 from watcher.model import CellPlan
 
 OWN_SERVER_MEMORY_MIB = 300
-"""An API server of a scenario's own, measured."""
+"""Reserved for an API server of a scenario's own; 257 to 278 were measured."""
 OTHER_SERVER_MEMORY_MIB = 60
 """Any other server of a scenario's own; the largest is the one that is polled, in Python."""
 MEMORY_SHARE = 0.7

@@ -46,7 +46,11 @@ def _times(evidence: dict[str, Any], run: RunResult) -> Iterator[tuple[float, st
         yield expired["at"], f"port {expired['port']} had been silent for the whole idle timeout"
     for fault in evidence.get("faults", ()):
         yield fault["at"], f"fault {fault['name']}: {fault['action']}"
+    # What is reset from then on is the kernels' tidying up behind a program that was ended.
+    over = evidence.get("stopped", evidence.get("window_closed"))
     for reset in evidence.get("resets", ()):
+        if over is not None and reset["at"] > over:
+            continue
         yield reset["at"], f"reset to the {reset['to']} on port {reset['port']}, by the {reset['by']}"
     known: dict[str, float | None] = {
         "the touch was sent": evidence.get("touch", {}).get("sent"),
@@ -54,7 +58,7 @@ def _times(evidence: dict[str, Any], run: RunResult) -> Iterator[tuple[float, st
         "the client knew that its connection was gone": evidence.get("recovery", {}).get("detected"),
         "the client was connected again": evidence.get("recovery", {}).get("reconnected"),
         "the program ended": evidence.get("recovery", {}).get("died"),
-        "the window closed; the harness ended the program": evidence.get("window_closed"),
+        "the window closed; the harness ended the program": over,
     }
     for what, at in known.items():
         if at is not None:
@@ -73,11 +77,21 @@ def _packets(evidence: dict[str, Any]) -> Iterator[str]:
             yield f"  {flow['port']}  another connection of the program, from {flow['first']:.3f} s on"
     for probe in evidence.get("probes", ()):
         if probe["port"] is not None:
-            yield f"  {probe['port']}  {PROBES[probe.get('to', 'virtual')]}, closed by it"
+            yield f"  {probe['port']}  {_probe(probe, evidence)}"
     yield ""
     yield "See for yourself (a packet in both files was forwarded; in one only, it was stopped or made by the path):"
     for link in ("client", "server"):
         yield f"  tcpdump -nr {link}-link.pcap port {watch}"
+
+
+def _probe(probe: dict[str, Any], evidence: dict[str, Any]) -> str:
+    """Which of the lab's own connections it was, when it was made, and what became of it."""
+    what = PROBES[probe.get("to", "virtual")]
+    touched = evidence.get("touch", {}).get("sent")
+    began = probe.get("at")
+    if began is not None and touched is not None and began < touched - 1:
+        what = f"{what.removesuffix(' at the touch')} at {began:.3f} s, in the midst of the fault"
+    return f"{what}, closed by it" if probe["ok"] else f"{what}: it failed ({probe['error'] or 'no reason given'})"
 
 
 def _wall(monotonic: float, run: RunResult) -> str:

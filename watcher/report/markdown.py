@@ -63,6 +63,11 @@ def _lines(results: Results) -> Iterator[str]:
         yield "## Why a cell is not ok"
         yield ""
         yield from (_reason(cell) for cell in matrix.unexplained)
+    if matrix.not_built:
+        yield ""
+        yield "## Not built"
+        yield ""
+        yield from (f"- {escape(stack)}: {escape(why)}" for stack, why in matrix.not_built.items())
     yield ""
     yield "## Figures"
     yield ""

@@ -33,6 +33,8 @@ class Matrix:
     controls: tuple[Row, ...]
     unexplained: tuple[CellResult, ...]
     """The cells that need a line of reason, in the order of the rows."""
+    not_built: dict[str, str]
+    """Why each of these stacks could not be built."""
 
 
 def build(results: Results) -> Matrix:
@@ -51,6 +53,7 @@ def build(results: Results) -> Matrix:
         groups=tuple(groups),
         controls=_controls(results, scenarios),
         unexplained=tuple(cell for cell in ordered if cell.verdict not in NEEDS_NO_REASON),
+        not_built={cell.stack: cell.reason for cell in ordered if cell.verdict is Verdict.NOT_BUILT},
     )
 
 

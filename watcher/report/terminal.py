@@ -55,6 +55,11 @@ def _report(results: Results, width: int | None) -> Iterator[Text]:
         yield Text("Why a cell is not ok", style="bold")
         for cell in matrix.unexplained:
             yield from _reason(cell, width)
+    if matrix.not_built:
+        yield Text()
+        yield Text("Not built", style="bold")
+        for stack, why in matrix.not_built.items():
+            yield from _hanging(f"{printable(stack)}: ", printable(why), width, "", 2)
     yield Text()
     for line in figures(results):
         yield from _wrapped(line, width)

@@ -24,7 +24,7 @@ from watcher.judge.results import results_of
 from watcher.lab import sandbox
 from watcher.lab.control_plane import binaries, haproxy, kube_proxy
 from watcher.lab.control_plane.binaries import Binaries
-from watcher.model import CellPlan, Results, ScenarioResult, StackResult, Verdict
+from watcher.model import CellPlan, Results, Scenario, ScenarioResult, StackResult, Verdict
 from watcher.programs import environments
 from watcher.programs.environments.together import Wanted, build_together
 from watcher.records import RECORD, LabError, Planned, Record, RunEnded, RunStarted
@@ -54,8 +54,9 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
     Raises UsageError for what the user can mend, LabUnavailable or LabFailure where nothing can be known.
     """
     this = _resume(options) if options.resume else _begin(options, catalog, console)
+    longest = max((cell.timing.length_seconds for cell in this.cells), default=0.0)
     console.print(
-        f"{len(this.cells)} cells to run at scale {this.started.scale:g}"
+        f"{len(this.cells)} cells to run (the longest takes {_minutes(longest)}) at scale {this.started.scale:g}"
         f" ({'true time' if this.started.scale == 1 else f'every duration divided by {this.started.scale:g}'}),"
         f" control plane {this.started.control_plane}, run {this.folder}",
         highlight=False,
@@ -71,6 +72,10 @@ def run(options: RunOptions, catalog: Catalog, console: Console) -> Results:
         _stage(more, options, _launches(catalog, again), console)
         results = results_of(journal.read(this.folder))
     return results
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _once_more(this: _Run, results: Results) -> Sequence[CellPlan]:
@@ -92,7 +97,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
     stacks = [catalog.stacks[name] for name in catalog.select_stacks(options.stacks)]
     scenarios = [catalog.scenarios[name] for name in catalog.select_scenarios(options.scenarios)]
     for scenario in scenarios:
-        proofs.check(scenario.proof)
+        _check_proofs(scenario)
         faults.check(scenario, catalog.paths[scenario.path])
     spoken = sorted({found.stack.protocol for found in stacks})
     not_built, missing_protocols = _build(stacks, spoken, console)
@@ -108,7 +113,7 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
             real_server=control_plane is not None,
             missing_backend=None
             if control_plane is not None
-            else "needs the real control plane: the embedded one has no second API server to take over",
+            else "needs the real control plane, which has a second server to take over: `watcher build control-plane`",
             unfit=lambda stack, scenario, path: protocols.load(stack.protocol).unfit(
                 stack, scenario, path, options.scale
             ),
@@ -167,6 +172,13 @@ def _begin(options: RunOptions, catalog: Catalog, console: Console) -> _Run:
         for cell in cells:
             kept.append(Planned(t=time.monotonic(), cell=str(cell.id), plan=cell))
     return _Run(folder, started, [cell for cell in cells if cell.skip is None], control_plane)
+
+
+def _check_proofs(scenario: Scenario) -> None:
+    try:
+        proofs.check(scenario.proof)
+    except UsageError as error:
+        raise UsageError(f"scenario {scenario.name}: {error.message}", advice=error.advice) from error
 
 
 def _resume(options: RunOptions) -> _Run:

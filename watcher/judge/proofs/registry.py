@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from watcher.errors import UsageError
@@ -51,4 +52,6 @@ def check(evidence: Evidence) -> None:
     """Raises UsageError where a scenario names a proof that does not exist."""
     for name in (*evidence.before, *evidence.after):
         if name not in PROOFS:
-            raise UsageError(f"unknown proof {name!r}", advice=f"there are: {', '.join(sorted(PROOFS))}")
+            nearest = get_close_matches(name, PROOFS, n=1)
+            hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+            raise UsageError(f"unknown proof {name!r}", advice=f"{hint}there are: {', '.join(sorted(PROOFS))}")

@@ -41,7 +41,9 @@ _IPTABLES = ("iptables", "iptables-save", "iptables-restore")
 def missing(control_plane: Binaries | None) -> dict[Balancer, str]:
     """Why a run with this control plane (None is the embedded one) cannot have a balancer; empty where it can."""
     if control_plane is None:
-        return dict.fromkeys(_MODES, "needs the real control plane: the embedded one has no Services for kube-proxy")
+        return dict.fromkeys(
+            _MODES, "needs the real control plane, which has Services for kube-proxy: `watcher build control-plane`"
+        )
     if control_plane.kube_proxy is None:
         reason = f"needs kube-proxy, which {control_plane.folder} does not have: `watcher build control-plane` makes it"
         return dict.fromkeys(_MODES, reason)
