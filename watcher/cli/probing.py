@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -151,9 +152,16 @@ def _find(clients: list[str]) -> tuple[Catalog, list[FoundStack]]:
     if len(others) == len(found):
         raise UsageError(
             f"no stack here speaks the protocol {PROTOCOL}",
-            advice="`watcher run --scenarios control` shows whether its programs keep the contract",
+            advice=f"`{_control_run(found, shipped)}` shows whether they deliver where nothing goes wrong",
         )
     return catalog, [each for each in found.values() if each.stack.protocol == PROTOCOL]
+
+
+def _control_run(found: dict[str, FoundStack], shipped: set[Path]) -> str:
+    """The command that runs these stacks where nothing goes wrong; ``shipped``: folders that need not be named."""
+    own = dict.fromkeys(each.folder for each in found.values() if each.folder not in shipped)
+    words = ["watcher", "run", *(word for folder in own for word in ("--client", str(folder)))]
+    return shlex.join([*words, "--stacks", ",".join(found), "--scenarios", "control"])
 
 
 def _built(found: list[FoundStack], out: Console) -> list[FoundStack]:

@@ -74,8 +74,8 @@ def timer(
     """Greet every client and then tell it the time, every so many seconds.
 
     Between two lines nothing is sent: TCP keepalive is off on purpose. The log names each connection's end with its
-    reason: reset by peer, timed out, closed by client. A client that never reads is ended when what waits for it is
-    above 64 KiB. It speaks to everybody who reaches it and knows no secret.
+    reason: reset by peer, timed out, closed by client. A client that never reads is ended when more than 64 KiB wait
+    for it beyond what the kernels' buffers take. It speaks to everybody who reaches it and knows no secret.
     """
     import asyncio
 

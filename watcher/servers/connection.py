@@ -45,6 +45,8 @@ class Connection(asyncio.Protocol):
         connection: socket.socket = transport.get_extra_info("socket")
         # On purpose: whoever is between the two must see nothing but what is said.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        # Else the kernel takes megabytes for a client that does not read, before anything waits in this process.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_UNREAD_OCTETS)
         self._port = transport.get_extra_info("sockname")[1]
         address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
         if address == self.proxy:
