@@ -19,7 +19,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import pages, scenes, soaking, stacks
+from tests.bench import crowd, pages, scenes, servers, soaking, stacks
 from tests.lab.environments import built
 from tests.lab.sandboxed import run_inside
 from watcher import journal
@@ -187,6 +187,19 @@ def soak() -> Iterator[Figure]:
     yield Figure("soak: delay that it adds, p99", soaked.p99_ms, "ms", soaked.p99_ms / 20, "the 20 ms it may")
 
 
+def of_protocols() -> tuple[list[Figure], list[str]]:
+    """The protocols' servers; and which could not be measured here, with the reason."""
+    found, left_out = run_inside(servers.measured, timeout=300)
+    return [Figure(*figure) for figure in found], left_out
+
+
+def many_clients() -> Iterator[Figure]:
+    """Of the timer server, which ticks for each of its clients by itself."""
+    few, many, alone, crowded = run_inside(crowd.measured, timeout=120)
+    yield Figure(f"timer: CPU of a tick, {crowd.MANY} clients", many, "ms", many / few, f"{crowd.FEW} clients")
+    yield Figure(f"timer: memory, {crowd.MANY} clients", crowded, "MiB", crowded / alone, "without any")
+
+
 def told_again(records: list[Record], times: int) -> Iterator[Record]:
     """The same cells as so many repeats, one after the other."""
     of_run = [record for record in records if record.cell is None]
@@ -211,6 +224,8 @@ def main() -> None:
         if (real := find("auto", environments.cache_folder())) is not None:
             figures += lab_start(folder, "kubernetes", real)
         figures += networks()
+        of_servers, without = of_protocols()
+        figures += [*of_servers, *many_clients()]
         run, of_run = small_run(folder)
         figures += [*of_run, *judging(run), *matrix_page(), *soak()]
         costs, left_out = stacks.measured(folder / "stacks")
@@ -223,6 +238,8 @@ def main() -> None:
         ratio = f"{figure.ratio:.2f} times {figure.to}" if figure.ratio is not None else ""
         table.add_row(figure.what, f"{figure.value:.2f} {figure.unit}", ratio)
     Console().print(table)
+    for reason in without:
+        Console().print(f"not measured: {reason}")
     Console().print(stacks.table(costs, left_out))
 
 
