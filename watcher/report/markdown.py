@@ -67,7 +67,7 @@ def _lines(results: Results) -> Iterator[str]:
         yield ""
         yield "## Not built"
         yield ""
-        yield from (f"- {escape(stack)}: {escape(why)}" for stack, why in matrix.not_built.items())
+        yield from (f"- {escape(stack)}: {escape(why)}" for stack, why in matrix.not_built)
     yield ""
     yield "## Figures"
     yield ""

@@ -33,8 +33,8 @@ class Matrix:
     controls: tuple[Row, ...]
     unexplained: tuple[CellResult, ...]
     """The cells that need a line of reason, in the order of the rows."""
-    not_built: dict[str, str]
-    """Why each of these stacks could not be built."""
+    not_built: tuple[tuple[str, str], ...]
+    """Each stack that could not be built, with why."""
 
 
 def build(results: Results) -> Matrix:
@@ -53,7 +53,9 @@ def build(results: Results) -> Matrix:
         groups=tuple(groups),
         controls=_controls(results, scenarios),
         unexplained=tuple(cell for cell in ordered if cell.verdict not in NEEDS_NO_REASON),
-        not_built={cell.stack: cell.reason for cell in ordered if cell.verdict is Verdict.NOT_BUILT},
+        not_built=tuple(
+            dict.fromkeys((cell.stack, cell.reason) for cell in ordered if cell.verdict is Verdict.NOT_BUILT)
+        ),
     )
 
 

@@ -58,7 +58,7 @@ def _report(results: Results, width: int | None) -> Iterator[Text]:
     if matrix.not_built:
         yield Text()
         yield Text("Not built", style="bold")
-        for stack, why in matrix.not_built.items():
+        for stack, why in matrix.not_built:
             yield from _hanging(f"{printable(stack)}: ", printable(why), width, "", 2)
     yield Text()
     for line in figures(results):
