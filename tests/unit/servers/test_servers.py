@@ -208,6 +208,7 @@ async def test_a_client_that_never_reads_is_ended(tmp_path: Path) -> None:
         end = await this.until("closed")
         assert end["reason"].startswith("it does not read: ")
         assert MOST_UNREAD_OCTETS < int(end["reason"].split()[4]) < 10 * MOST_UNREAD_OCTETS
+        assert int(end["lines_sent"]) * 1001 < 10 * MOST_UNREAD_OCTETS, "megabytes waited in the kernel besides"
         client.close()
 
 
