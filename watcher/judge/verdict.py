@@ -134,7 +134,8 @@ def _decide(case: Case, proven: Proven) -> Outcome:
     worst = max(delays) if waits[-1].seen is not None else None
     delay = None if worst is None else round(worst, 3)
     verdict = None if worst is None else _all_in_time(case, waits)
-    healthy = case.plan.fault == "none" and case.plan.control is None
+    # Between two questions there is nothing to abort.
+    healthy = case.plan.fault == "none" and case.plan.control is None and not case.asks
     # A program that broke the contract was ended by the harness: that end of its watch is not its own.
     aborted = unasked_end(case) if healthy and facts.violation is None else None
     if aborted is not None:

@@ -8,6 +8,7 @@ from tests.unit.judge.findings import finding
 from tests.unit.judge.stage import Connection, Stage, plan
 from tests.unit.judge.verdicts import judged, said
 from watcher.judge.fold import Judged
+from watcher.model import Ending
 
 ASKS = 600.0
 TOUCH = 270.0
@@ -117,3 +118,30 @@ def test_a_connection_that_the_server_closed_between_two_questions_is_nobodys_fa
     found, (verdict, reason) = outcome(stage)
     assert (verdict, found.outcome.proof) == ("ok", "prevented (closed before the fault)")
     assert "between two questions" in reason
+
+
+def test_closing_an_idle_connection_between_two_questions_is_no_abort() -> None:
+    """Seen of Go, which closes one after 90 s: the control would be charged to whoever keeps their house clean."""
+    stage = Stage(plan("control", ask_after_seconds=ASKS, window_seconds=1000.0))
+    flow = stage.begin()
+    stage.close(flow, 90.0, "client")
+    stage.the_touch(150.0)
+    stage.program(ASKS, "asked", message="2")
+    fresh = stage.open(ASKS + 0.001)
+    stage.say(fresh, ASKS + 0.02, "server", 400)
+    stage.program(ASKS + 0.03, "observed", nonce="touch")
+    stage.end(ASKS + 2)
+    assert outcome(stage)[1][0] == "ok"
+
+
+def test_a_question_opens_a_path_that_lets_in_who_was_spoken_to() -> None:
+    """Seen on gcp-vpc: the answer that came through was taken for a path that had forgotten nothing."""
+    stage, flow = asking("gcp-vpc", touch=640.0)
+    assert finding("idle-expired", stage).holds
+    stage.plan = stage.plan.model_copy(update={"ending": Ending.BLOCKED_UNTIL_OUTBOUND})
+    stage.program(645.0, "asked", message="2")
+    flow.forgotten, stage.forgets = False, False
+    stage.say(flow, 645.001, "client", 300)
+    stage.say(flow, 645.01, "server", 400)
+    found = finding("event-not-forwarded", stage)
+    assert (found.holds, "opened the path again" in found.seen) == (True, True)

@@ -143,7 +143,9 @@ def _let_in_again(case: Case, flow: Flow, event: Seen | None, packet: Seen) -> b
     """The path opens for inbound packets again when the client speaks, and it did so after the event was stopped."""
     if case.plan.ending is not Ending.BLOCKED_UNTIL_OUTBOUND or event is None:
         return False
-    return any(each.direction == "to-server" and each.crossed and event.t < each.t <= packet.t for each in flow.packets)
+    return any(
+        each.direction == "to-server" and each.crossed and event.t <= each.t <= packet.t for each in flow.packets
+    )
 
 
 def _reset(case: Case, direction: Direction) -> Finding:
