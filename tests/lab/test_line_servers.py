@@ -134,13 +134,19 @@ def echo(ran: dict[str, Future[Ran]]) -> Ran:
 
 
 def test_the_deleted_pods_client_retransmits_to_nobody(ran: dict[str, Future[Ran]]) -> None:
-    """The report's ladder: its request is sent again, ever later, neither answered nor reset; conntrack keeps it."""
+    """The report's ladder: its request is sent again, ever later, neither answered nor reset; conntrack keeps it.
+
+    As far as a read timeout lets it; how it goes on without one takes a quarter of an hour of true time, and is in
+    tests/recorded.
+    """
     this, scenario = echo(ran), "pod-deleted-kube-proxy-iptables"
     assert this.status == 0, this.output
-    found = this.cell("echo-python", scenario)
-    assert (found.verdict, found.proof) == ("stuck", "happened")
-    assert this.cell("echo-python", scenario, "read-timeout").verdict in ("ok", "late")
-    cell = f"echo-python/default/{scenario}#1"
+    left_out = this.cell("echo-python", scenario)
+    assert (left_out.verdict, left_out.reason.startswith("not scalable: what the client sends")) == ("invalid", True)
+    found = this.cell("echo-python", scenario, "read-timeout")
+    assert found.verdict in ("ok", "late")
+    assert found.proof == "happened"
+    cell = f"echo-python/read-timeout/{scenario}#1"
     mine = [record for record in journal.read(this.folder) if record.cell == cell]
     [fault] = [record for record in mine if isinstance(record, Fault) and record.action == "apply"]
     sent = [
@@ -150,10 +156,10 @@ def test_the_deleted_pods_client_retransmits_to_nobody(ran: dict[str, Future[Ran
         and record.length and record.t > fault.t and record.port == fault.flows[0].port
     ]  # fmt: skip
     pauses = [later - earlier for earlier, later in pairwise(sent)]
-    assert len(pauses) >= 4
+    assert len(pauses) >= 3
     assert all(later > 1.5 * earlier for earlier, later in pairwise(pauses[1:])), pauses
-    [closed] = [record for record in mine if isinstance(record, Conntrack) and record.moment == "close"]
-    assert [flow.state for flow in closed.flows if flow.port == fault.flows[0].port] == ["ESTABLISHED"]
+    [known] = [record for record in mine if isinstance(record, Conntrack) and record.moment == "touch"]
+    assert [flow.state for flow in known.flows if flow.port == fault.flows[0].port] == ["ESTABLISHED"]
 
 
 def test_a_pod_that_honours_sigterm_says_goodbye(ran: dict[str, Future[Ran]]) -> None:
