@@ -64,10 +64,12 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def ran(control_plane: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - or it skips
-    """The folder of one run of every scenario of the two paths."""
+    """The folder of one run of the control and the dead flow on the two paths."""
     built("python-urllib3")
     folder = tmp_path_factory.mktemp("run") / "out"
-    cells = ",".join(f"python-urllib3/{profile}/*-kube-proxy-*" for profile in PROFILES)
+    cells = ",".join(
+        f"python-urllib3/{profile}/{what}-kube-proxy-*" for profile in PROFILES for what in ("control", "blackhole")
+    )
     done = run(folder, "--control-plane", "kubernetes", "--cells", cells)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
