@@ -194,7 +194,7 @@ def test_resets_by_themselves_tell_the_timeout_exactly(measured: Measured) -> No
     assert found["alive_seconds"] >= 4
     assert IDLE - 0.5 < found["dead_seconds"] < 8
     assert len(shown["rounds_seconds"]) == 1, "what is exact need not be refined"
-    assert paths(shown) == ["azure-slb"]
+    assert paths(shown) == ["azure-slb", "azure-slb-observed"]
 
 
 def test_a_reset_on_the_next_packet_is_told_from_one_by_itself(measured: Measured) -> None:
@@ -205,7 +205,7 @@ def test_a_reset_on_the_next_packet_is_told_from_one_by_itself(measured: Measure
     assert found["alive_seconds"] < found["dead_seconds"]
     assert found["alive_seconds"] < IDLE + 1.5
     assert found["dead_seconds"] > IDLE - 0.5
-    assert paths(shown) == ["aws-nlb"]
+    assert paths(shown) == ["aws-nat-gateway", "aws-nlb"]
 
 
 def test_silence_is_found_and_narrowed(measured: Measured) -> None:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.page import browser, examples
+from tests.page.picture import PICTURED
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results"
@@ -54,12 +55,12 @@ def tab(tabs: Opened) -> browser.Tab:
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the largest published run, as this version draws it, in a checkout's layout."""
+    """The page of the published run that stands in the picture, as this version draws it, in a checkout's layout."""
     from watcher.publish import page, pages
 
     runs = pages.published(PUBLISHED)
     assert runs, "nothing is published"
-    run = max(runs, key=lambda each: len(each.results.cells))
+    run = next(each for each in runs if each.name == PICTURED)
     place = tmp_path_factory.mktemp("pages")
     file = place / f"{run.name}.html"
     file.write_text(page.render(run.results, run.name, PUBLISHED / run.name, place, ROOT), encoding="utf-8")

@@ -57,7 +57,7 @@ def _by_ending(finding: Finding, paths: list[Path]) -> tuple[Near, ...]:
     # Where connections end by themselves the moment is known, else the middle stands for the interval.
     measured = high if finding.exact else math.sqrt(low * high) if low else high / 2
     found = sorted(
-        (_distance(path.idle_timeout_seconds, low, high, measured), path.name, path)
+        (_distance(path.idle_timeout_seconds + path.end_delay_seconds, low, high, measured), path.name, path)
         for path in paths
         if path.ending in endings and path.idle_timeout_seconds is not None
     )
