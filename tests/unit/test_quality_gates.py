@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,9 @@ class OneOfSeveral:
 @pytest.mark.parametrize(
     ("plugins", "order"), [([], (0, 1, 2)), ([OneOfSeveral()], (2, 0, 1))], ids=["alone", "shared"]
 )
-def test_the_longest_files_begin_first(suite: pytest.Pytester, plugins: list[object], order: tuple[int, ...]) -> None:
+def test_the_longest_files_begin_first(
+    suite: pytest.Pytester, plugins: list[object], order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else one process works on the longest file at the end while all others have nothing to do. One alone keeps the
     order that a reader expects.
     """
@@ -106,6 +109,8 @@ def test_the_longest_files_begin_first(suite: pytest.Pytester, plugins: list[obj
         file = suite.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("def test_two(): pass\ndef test_one(): pass\n")
+        # This very process may have run the real one of that name.
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py").replace("/", "."), raising=False)
     found = suite.inline_run("--collect-only", "--import-mode=importlib", *names, plugins=plugins)
     (finished,) = found.getcalls("pytest_collection_finish")
     collected = [item.nodeid for item in finished.session.items]
