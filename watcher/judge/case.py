@@ -14,6 +14,9 @@ from watcher.records import Conntrack, Direction, Fault, Probed, ProbedTo, Settl
 SILENCE_TOLERANCE_SECONDS = 0.05
 """A flow's silence may fall this short of the idle timeout: conntrack counts in jiffies, captures jitter."""
 
+ASK_SLACK_SECONDS = 2.0
+"""Real time: by so much a question may come after its time, on a busy machine or by a clock of the library's own."""
+
 UNRECORDED_HEAL_SECONDS = 0.5
 """So long before a closing cell's last look its fault is undone, where the client's end has left no other record."""
 
@@ -245,10 +248,15 @@ class Case:
         return self.plan.timing.ask_after_seconds is not None
 
     def delayed_since(self, touched: Touched) -> float:
-        """From when on the client is late: it could know of the touch, and had asked where that is its way."""
-        if not self.asks:
+        """From when on the client is late: it could know of the touch, and had asked where that is its way.
+
+        That it asked is the program's own word, so it counts from when it was to ask, whatever it says later.
+        """
+        after = self.plan.timing.ask_after_seconds
+        asked = min((t for t in self.facts.asked if t >= touched.sent), default=None)
+        if after is None or asked is None:
             return touched.sent
-        return min((t for t in self.facts.asked if t >= touched.sent), default=touched.sent)
+        return min(asked, max(touched.sent, self.l0 + after + ASK_SLACK_SECONDS))
 
     @cached_property
     def window_opens(self) -> float:

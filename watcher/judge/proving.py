@@ -101,13 +101,10 @@ def _closed_before(case: Case) -> Proven | None:
         last = end if last is None or end.t > last.t else last
     if last is None:
         return None
-    who = (
-        "the client"
-        if last.by == "client"
-        else "the server, between two questions,"
-        if case.asks
-        else "the server, as asked,"
-    )
+    if last.by == "client":
+        who = "the client"
+    else:
+        who = "the server, between two questions," if case.asks else "the server, as asked,"
     return Proven(CLOSED_BEFORE, f"{who} had closed it {case.after_l0(last.t):.1f} s after the last packet")
 
 

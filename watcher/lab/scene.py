@@ -15,7 +15,7 @@ from watcher.model import Balancer
 
 
 class OwnServer(Protocol):
-    """An API server of a scenario's own, beside the shared one. All of the scenario's cells share it.
+    """A server of a scenario's own, beside the shared one of its protocol. All of the scenario's cells share it.
 
     Every method blocks, is meant for a thread, does its work once, however many call it, and raises LabFailure where
     it cannot.
@@ -29,7 +29,7 @@ class OwnServer(Protocol):
         """Returns when it lets the cell of this namespace read its trigger, as the shared one does already."""
 
     def signal(self, number: signal.Signals) -> None:
-        """To the API server's process; harmless when it has ended."""
+        """To the server's process; harmless when it has ended."""
 
     def ended(self, within_seconds: float) -> None:
         """Returns when its process has ended."""
@@ -38,7 +38,7 @@ class OwnServer(Protocol):
         """Its address is nobody's any more: packets to it get this answer, its own get nowhere. Then it is killed."""
 
     def move_endpoint(self) -> None:
-        """Its Service leads to the shared API server from now on; kube-proxy has heard of it when this returns."""
+        """Its Service leads to the shared server from now on; kube-proxy has heard of it when this returns."""
 
     def start_anew(self) -> Server:
         """Changes are made to the cluster, then another is started beside it, which knows nothing of the time before.

@@ -145,3 +145,15 @@ def test_a_question_opens_a_path_that_lets_in_who_was_spoken_to() -> None:
     stage.say(flow, 645.01, "server", 400)
     found = finding("event-not-forwarded", stage)
     assert (found.holds, "opened the path again" in found.seen) == (True, True)
+
+
+def test_who_says_that_it_asked_when_the_answer_is_there_is_late_all_the_same() -> None:
+    """`asked` is the program's own word: a client that hangs for a minute could print it just before its answer."""
+    stage, flow = asking("control", touch=150.0)
+    stage.say(flow, ASKS + 0.001, "client", 300)
+    stage.say(flow, ASKS + 60, "server", 400)
+    stage.program(ASKS + 59.9, "asked", message="2")
+    stage.program(ASKS + 60.1, "observed", nonce="touch")
+    stage.end(ASKS + 62)
+    found, (verdict, _) = outcome(stage)
+    assert (verdict, found.outcome.delay_seconds) == ("late", 58.1)
