@@ -88,7 +88,7 @@ def main():
 
     signal.signal(signal.SIGTERM, end)
 
-    def listen(errors):
+    def listen(errors, answers):
         """What curl says of its connections: which one a request goes out on, and whether it is an old one."""
         asked, connection = 0, {"id": "0", "reused": False}
         for line in errors:
@@ -97,6 +97,8 @@ def main():
             if line.startswith("> GET "):
                 asked += 1
                 emit("asked", id=str(asked), connection=connection)
+            if line.startswith("< HTTP/"):
+                answers.release()
             if not line.startswith(("> Authorization", "> authorization")):
                 sys.stderr.write(line)
 
@@ -106,11 +108,14 @@ def main():
     while True:
         pipe = subprocess.PIPE
         running = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        listening = threading.Thread(target=listen, args=[running.stderr], daemon=True)
+        answers = threading.Semaphore(0)
+        listening = threading.Thread(target=listen, args=[running.stderr, answers], daemon=True)
         listening.start()
         running.stdin.write(f"Authorization: Bearer {token()}\n")
         running.stdin.close()
         for config_map in documents(running.stdout):
+            # curl's words come on another pipe, which may be read later: no answer is told before its question.
+            answers.acquire()
             nonce = config_map.get("data", {}).get("nonce", "")
             emit("observed", nonce=nonce, resourceVersion=config_map["metadata"]["resourceVersion"])
         running.wait()

@@ -26,7 +26,7 @@ from watcher.records import Program, Socket
 
 NAMESPACE = "contract"
 TRIGGER = "trigger"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """Until a program that is merely slow is given up; what must be fast is measured on its own."""
 
 SETTINGS = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,3 +83,29 @@ async def test_a_server_that_is_gone(stack: str, profile: str, command: Argument
                 relay.refusing = False
                 cluster.touch("back")
                 await program.observes("back")
+
+
+def test_curl_tells_no_answer_before_its_question(tmp_path: Path) -> None:
+    """curl says both on pipes of their own; on a busy machine the answer's is read first."""
+    stand_in = tmp_path / "curl"
+    stand_in.write_text(
+        """#!/bin/sh
+        [ "$1" = --version ] && { echo curl 8.0.0 made-up; exit; }
+        read -r _
+        echo '{"metadata": {"resourceVersion": "1"}, "data": {"nonce": "one"}}'
+        sleep 0.5
+        printf '> GET /\\n< HTTP/1.1 200 OK\\n' >&2
+        """
+    )
+    stand_in.chmod(0o755)
+    clusters = [{"cluster": {"server": "https://127.0.0.1:1", "certificate-authority": "ca.crt"}}]
+    (tmp_path / "kubeconfig").write_text(json.dumps({"clusters": clusters, "users": [{"user": {"token": "t"}}]}))
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "WATCHER_NAMESPACE": "n", "WATCHER_NAME": "trigger", "WATCHER_PROFILE": "default", "WATCHER_POLL_SECONDS": "1",
+    }  # fmt: skip
+    program = Catalog.load().stacks["poll-curl"].folder / "poll.py"
+    said = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, timeout=60)
+    assert [json.loads(line)["event"] for line in said.stdout.splitlines()] == [
+        "started", "watching", "asked", "observed",
+    ]  # fmt: skip
