@@ -36,7 +36,7 @@ async def test_no_start_while_a_touch_is_near(monkeypatch) -> None:  # type: ign
         async with door.start():
             assert time.monotonic() >= due + 0.2
     async with door.start():
-        assert time.monotonic() < due + 5
+        assert time.monotonic() < due + 60
 
 
 async def test_a_start_is_not_held_back_for_ever(monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ from watcher.runner.group import Group, Together
 
 MEMBERS = ("a", "b", "c")
 SOON_SECONDS = 0.2
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Standing:

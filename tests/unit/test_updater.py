@@ -63,16 +63,17 @@ async def test_each_touch_is_a_fresh_nonce_with_its_times(server: Server) -> Non
 async def test_a_miss_is_written_down_and_an_observation_is_not(server: Server) -> None:
     """A ``failure-<ts>`` ConfigMap is what an operator finds in the morning; a false one wakes them for nothing."""
     seen: list[Entry] = []
-    updater = Updater(api(server), seen.append, deadline_seconds=0.5)
+
+    def emit(record: Entry) -> None:
+        seen.append(record)
+        if isinstance(record, Touched):  # observed at once: no deadline runs out over a busy machine
+            updater.observed(SHARP, "an old nonce")
+            updater.observed(DEAF, "a guess")
+            updater.observed(SHARP, record.nonce)
+
+    updater = Updater(api(server), emit, deadline_seconds=0.5)
     await updater.create(TRIGGER)
-    round_ = asyncio.create_task(updater.round(TRIGGER, [SHARP, DEAF]))
-    while not any(isinstance(record, Touched) for record in seen):  # noqa: ASYNC110 - the record is the only sign
-        await asyncio.sleep(0.01)
-    updater.observed(SHARP, "an old nonce")
-    updater.observed(DEAF, "a guess")
-    touched = next(record for record in seen if isinstance(record, Touched))
-    updater.observed(SHARP, touched.nonce)
-    await round_
+    touched = await updater.round(TRIGGER, [SHARP, DEAF])
     updater.close()
     failures = {name: data for name, data in config_maps(server).items() if name.startswith("failure-")}
     assert len(failures) == 1
@@ -115,14 +116,15 @@ async def test_touches_by_schedule(server: Server) -> None:
     seen: list[Entry] = []
     updater = Updater(api(server), seen.append, deadline_seconds=0.05)
     await updater.create(TRIGGER)
-    updater.start("0.2", lambda: updater.round(TRIGGER, []))
+    updater.start("1.5", lambda: updater.round(TRIGGER, []))
     async with asyncio.timeout(60):
         while len(seen) < 3:  # noqa: ASYNC110 - the records are the only sign
             await asyncio.sleep(0.02)
     updater.close()
     touches = [record for record in seen if isinstance(record, Touched)]
     assert all(touch.status == 200 for touch in touches)
-    assert all(later.sent - earlier.sent > 0.1 for earlier, later in pairwise(touches))
+    # Each is sent when its handshake is over, which takes as long as a busy machine likes.
+    assert all(later.sent - earlier.sent > 0.5 for earlier, later in pairwise(touches))
     assert len({touch.nonce for touch in touches}) == len(touches)
 
 

@@ -475,13 +475,13 @@ def test_a_build_that_is_killed_is_not_used(bench: Bench) -> None:
     assert binaries.find("auto", bench.cache) is None
     began = time.monotonic()
     bench.build()
-    assert time.monotonic() - began < 10, "the dead one's lock was waited for"
+    assert time.monotonic() - began < 40, "the dead one's lock was waited for"
     assert bench.leftovers() == []
 
 
 def test_several_at_once_build_it_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs that start together must not compile twice, nor remove what the other is building."""
-    monkeypatch.setenv("SLOW", "0.3")
+    monkeypatch.setenv("SLOW", "1")
     with ThreadPoolExecutor(4) as pool:
         made = set(pool.map(lambda _: bench.build(), range(4)))
     assert len(made) == 1

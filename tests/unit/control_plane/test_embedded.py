@@ -21,7 +21,7 @@ from watcher.lab.control_plane.certificates import Authority
 from watcher.lab.control_plane.embedded import TOKEN_VARIABLE, parser
 
 TOKEN = "sesame"  # noqa: S105 - of servers that live for one test
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 60
 
 
 @dataclass

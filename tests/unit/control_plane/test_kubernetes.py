@@ -242,7 +242,7 @@ async def test_a_component_that_ignores_the_request_to_end_is_ended(
     part = await started(tmp_path, code)
     while not (tmp_path / "part.log").stat().st_size:  # noqa: ASYNC110 - nothing tells of a line in a file
         await asyncio.sleep(0.01)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await part.stop()
     assert not part.running
     with pytest.raises(ProcessLookupError):

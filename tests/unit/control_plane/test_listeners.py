@@ -75,12 +75,12 @@ async def test_keepalive_is_what_the_listener_says_and_off_where_it_is_off(start
     """A keepalive of the server's own keeps a 240 s path alive by itself: scenarios differ in nothing else."""
     listeners = [Listener("127.0.0.1"), Listener("127.0.0.1", keepalive=Keepalive(30, 10, 3))]
     client = await start(listeners=listeners)
+    began = asyncio.get_running_loop().time()
     off, on = await connect(client, [], 0), await connect(client, [], 1)
     for streams in (off, on):
         await ask_version(streams)
-    await asyncio.sleep(0.3)  # all is acknowledged by then: no other timer runs
 
-    def timer(streams: Streams) -> tuple[str, float]:
+    def timer(streams: Streams) -> tuple[str, float] | None:
         """The kernel's timer of the server's socket, and the seconds until it expires."""
         local = streams[1].get_extra_info("sockname")[1]
         remote = streams[1].get_extra_info("peername")[1]
@@ -89,12 +89,21 @@ async def test_keepalive_is_what_the_listener_says_and_off_where_it_is_off(start
             if [int(address.split(":")[1], 16) for address in fields[1:3]] == [remote, local]:
                 kind, when = fields[5].split(":")
                 return kind, int(when, 16) / USER_HZ
-        raise AssertionError("the server's socket is not there")
+        return None
 
-    assert timer(off)[0] == NO_TIMER
-    kind, seconds = timer(on)
+    async def settled(streams: Streams) -> tuple[str, float]:
+        """When all is acknowledged: no other timer runs then. The kernel may leave a line out while others come."""
+        async with asyncio.timeout(30):
+            while (found := timer(streams)) is None or found[0] not in (NO_TIMER, KEEPALIVE_TIMER):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        return found
+
+    await asyncio.sleep(0.3)  # a delayed acknowledgement is a timer of its own
+    assert (await settled(off))[0] == NO_TIMER
+    kind, seconds = await settled(on)
     assert kind == KEEPALIVE_TIMER
-    assert 25 <= seconds <= 30.5
+    gone_by = asyncio.get_running_loop().time() - began
+    assert 29.5 - gone_by <= seconds <= 30.5
     for _, writer in (off, on):
         writer.close()
         await writer.wait_closed()
@@ -148,17 +157,18 @@ async def test_tls_older_than_1_2_is_refused(start: Start) -> None:
 
 async def test_a_quiet_connection_is_closed_after_the_idle_timeout_and_not_before(start: Start) -> None:
     """Closed early, it would be the server that broke the flow, not the path."""
-    client = await start(timers=Timers(idle_timeout_seconds=0.5))
+    # Used more often than that by seconds, which a busy machine takes its time from, and for longer in all.
+    client = await start(timers=Timers(idle_timeout_seconds=3))
     loop = asyncio.get_running_loop()
     reader, writer = await connect(client, ["http/1.1"])
     for _ in range(3):
         await ask_version((reader, writer))
-        await asyncio.sleep(0.3)
-    await ask_version((reader, writer))
+        await asyncio.sleep(1.1)
     began = loop.time()
-    async with asyncio.timeout(10):
+    await ask_version((reader, writer))
+    async with asyncio.timeout(60):
         assert await reader.read() == b""
-    assert loop.time() - began >= 0.45
+    assert loop.time() - began >= 2.95
     writer.close()
 
 

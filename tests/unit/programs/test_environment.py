@@ -145,7 +145,7 @@ def test_a_build_that_is_killed_is_not_used(folder: Path) -> None:
     assert not environments.is_built(folder, BUILD)
     began = time.monotonic()
     environments.build(folder, BUILD)
-    assert time.monotonic() - began < 10, "the dead one's lock was waited for"
+    assert time.monotonic() - began < 40, "the dead one's lock was waited for"
     assert [entry for entry in place.parent.iterdir() if entry.is_dir()] == [place]
 
 

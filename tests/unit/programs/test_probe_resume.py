@@ -47,16 +47,16 @@ def stand(request: pytest.FixtureRequest) -> Iterator[Stand]:
             with contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as stream:
                 made.asked.append(stream.recv(1 << 16).decode())
                 stream.sendall(made.answer.encode())
-                stream.settimeout(5)
+                stream.settimeout(30)
                 stream.recv(1)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield made
-        thread.join(10)
+        thread.join(60)
 
 
-def resume(stand: Stand, seconds: float = 5.0) -> probe.ProbeResult:
+def resume(stand: Stand, seconds: float = 30.0) -> probe.ProbeResult:
     trigger = ("cell-1", "trigger")
     return probe.resume("127.0.0.1", stand.port, stand.ca_pem, seconds, "a-token", trigger, "42")
 

@@ -24,7 +24,7 @@ from watcher.servers.connection import MOST_UNREAD_OCTETS, reason_of
 from watcher.servers.echo import Echo
 from watcher.servers.timer import Timer
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 35.0
 LONG_SECONDS = 600.0
 
 

@@ -76,7 +76,7 @@ def make(server: Server, spool: Path, **changed: Any) -> FailureWriter:
     return FailureWriter(lambda: api_of(server), NAMESPACE, spool, **(options | changed))
 
 
-async def ran(writer: FailureWriter, until: Callable[[], bool], seconds: float = 10.0) -> None:
+async def ran(writer: FailureWriter, until: Callable[[], bool], seconds: float = 60.0) -> None:
     """``run`` until something has come true."""
     task = asyncio.create_task(writer.run())
     try:
@@ -101,7 +101,7 @@ async def test_a_miss_is_on_disk_first_and_then_in_the_cluster(server: Server, t
     assert spooled(tmp_path) == [f"{name_of(miss())}.json"]
     assert not data(server, "failure-")
     assert writer.pending == 1
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     assert data(server, "failure-") == {name_of(miss()): data_of(miss())}
     assert objects(server, "failure-")[name_of(miss())]["metadata"]["labels"] == labels_of("soak")
     assert writer.pending == 0
@@ -146,12 +146,12 @@ async def test_the_same_miss_after_a_restart_is_written_once(server: Server, tmp
     first.miss(miss())
     first.miss(miss())
     assert first.pending == 1
-    assert await first.flush(10)
+    assert await first.flush(60)
     first.seen_late("nonce-1", "python-kubernetes/default", "2026-11-21T11:59:20+00:00", 19.75)
-    assert await first.flush(10)
+    assert await first.flush(60)
     again = make(server, tmp_path)
     again.miss(miss(sockets=""))
-    assert await again.flush(10)
+    assert await again.flush(60)
     ((_, written),) = data(server, "failure-").items()
     assert written["sockets"] == miss().sockets
     assert written["delaySeconds"] == "19.75"
@@ -175,7 +175,7 @@ async def test_a_spooled_file_that_is_no_miss_is_set_aside_and_said(server: Serv
     (tmp_path / "failure-broken.json").write_text("{")
     writer = make(server, tmp_path, on_written=told)
     assert not told.lines  # nobody can listen before the writer is made
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     assert writer.dropped == 1
     assert "cannot be read" in next(error or "" for name, _, error in told.lines if name == "failure-broken")
     assert (tmp_path / "failure-broken.unreadable").exists()
@@ -233,11 +233,11 @@ async def test_a_full_disk_delays_nothing_and_loses_nothing(
     assert writer.pending == 2
     assert not spooled(tmp_path)
     assert not spooled(tmp_path, ".begun")
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     assert len(data(server, "failure-")) == 2
     writer.miss(miss("nonce-3"))
     monkeypatch.setattr(os, "fsync", real)
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     assert writer.disk_problem is None
 
 
@@ -269,10 +269,10 @@ async def test_a_late_observation_is_added(server: Server, tmp_path: Path) -> No
     writer.miss(miss("before"))
     writer.seen_late("before", "python-kubernetes/default", "2026-11-21T11:59:12+00:00", 11.75)
     writer.miss(miss("after"))
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     writer.seen_late("after", "python-kubernetes/default", "2026-11-21T12:14:00+00:00", 899.75)
     assert writer.pending == 1
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     late = {each["nonce"]: (each.get("observedAt"), each.get("delaySeconds")) for each in data(server).values()}
     assert late == {
         "before": ("2026-11-21T11:59:12+00:00", "11.75"),
@@ -290,7 +290,7 @@ async def test_a_late_observation_during_the_write_is_not_lost(server: Server, t
 
     seam.after = late
     writer.miss(miss())
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     ((_, written),) = data(server).items()
     assert written["delaySeconds"] == "11.75"
 
@@ -304,7 +304,7 @@ async def test_a_late_observation_waits_for_its_miss(server: Server, tmp_path: P
     assert not await writer.flush(0.3)
     assert writer.pending == 2
     seam.reply = lambda _method, _path: None
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     ((_, written),) = data(server).items()
     assert written["delaySeconds"] == "11.75"
 
@@ -316,7 +316,7 @@ async def test_a_late_observation_survives_a_restart(
     """Written by one process, seen late by it while the API server is away, told to the cluster by the next."""
     first = make(server, tmp_path)
     first.miss(miss())
-    assert await first.flush(10)
+    assert await first.flush(60)
     seam.reply = lambda _method, _path: OSError("unreachable")
     first.seen_late("nonce-1", "python-kubernetes/default", "2026-11-21T12:14:00+00:00", 899.75)
     assert not await first.flush(0.2)
@@ -332,7 +332,7 @@ async def test_a_late_observation_of_what_is_gone_ends(server: Server, tmp_path:
     """Removed for its age: nothing to add to, and nothing to try for ever."""
     writer = make(server, tmp_path)
     writer.seen_late("unknown", "python-kubernetes/default", "2026-11-21T12:14:00+00:00", 899.75)
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     assert not data(server)
 
 
@@ -376,7 +376,7 @@ async def test_somebody_elses_object_of_the_same_name_is_left_alone(server: Serv
     put(server, name_of(miss()), {"nonce": "another"})
     writer = make(server, tmp_path)
     writer.miss(miss())
-    assert await writer.flush(10)
+    assert await writer.flush(60)
     assert data(server)[name_of(miss())] == {"nonce": "another"}
     assert data(server)[name_of(miss(), 2)] == data_of(miss())
 
@@ -388,7 +388,7 @@ async def test_the_end_does_not_wait_longer_than_asked(server: Server, tmp_path:
     writer.miss(miss())
     began = asyncio.get_running_loop().time()
     assert not await writer.flush(0.3)
-    assert asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began < 12, "as long as one request may take"
     assert writer.pending == 1
 
 

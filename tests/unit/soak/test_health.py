@@ -106,7 +106,7 @@ def test_a_beat_of_a_stranger_watches_over_nothing(clock: Clock) -> None:
 
 
 def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
-    connection = HTTPConnection(host, port, timeout=5)
+    connection = HTTPConnection(host, port, timeout=30)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -115,7 +115,7 @@ def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
         connection.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - asked over HTTP, nothing tells of it
             await asyncio.sleep(0.02)
@@ -151,7 +151,7 @@ async def test_a_frozen_loop_is_seen_from_outside() -> None:
         await until(partial(answers, port, "/healthz", 200))
         observer = threading.Thread(target=look_from_outside, args=(port,))
         observer.start()
-        observer.join(20)  # in the loop's own thread: it is frozen now
+        observer.join(60)  # in the loop's own thread: it is frozen now
         assert seen["/healthz"][0] == seen["/readyz"][0] == 503
         assert "FAILED loop" in seen["/healthz"][1]
         assert seen["/metrics"][0] == 200
@@ -168,10 +168,13 @@ async def test_a_frozen_judge_is_seen_while_the_loop_turns() -> None:
         tasks = [asyncio.create_task(beating(health, part)) for part in ("loop", "judge")]
         await until(partial(answers, port, "/readyz", 200))
         tasks[1].cancel()
-        await until(partial(answers, port, "/healthz", 503))
-        text = (await asyncio.to_thread(get, port, "/healthz"))[1]
-        assert "FAILED judge" in text
-        assert "ok loop" in text
+
+        def judge_alone() -> bool:
+            """On a busy machine the loop is late now and then, too."""
+            status, text = get(port, "/healthz")
+            return status == 503 and "FAILED judge" in text and "ok loop" in text
+
+        await until(judge_alone)
         tasks[0].cancel()
 
 

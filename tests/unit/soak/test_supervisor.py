@@ -29,6 +29,8 @@ def sizes(game: Game) -> tuple[int, int, int]:
     return len(game.ledger.state()), disk, len(asyncio.all_tasks())
 
 
+# Two weeks are more than a minute of computing, on a machine that computes other things besides.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("touches", "interval"), [(2_016, 600.0), (2_000, 0.06)])
 def test_two_weeks_without_growth(tmp_path: Path, touches: int, interval: float) -> None:
     """It is found dead in the third week: out of memory, or evicted for its disk."""
