@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -412,13 +412,20 @@ def test_build_goes_on_when_one_client_fails(client: str, tmp_path: Path, monkey
 
 def test_python_dash_m_is_the_same_command_and_quick() -> None:
     """`python -m watcher` is missing, or a list of words takes as long as loading the lab."""
-    began = time.monotonic()
+    before = cpu_seconds_of_children()
     done = subprocess.run(
-        [sys.executable, "-m", "watcher", "list", "scenarios"], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-m", "watcher", "list", "scenarios"], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("control ")
     assert done.stderr == ""
-    assert time.monotonic() - began < 5, "far above the usual 0.4 s, so that a busy machine does not fail"
+    # Of its own: what else the machine does is not its affair.
+    assert cpu_seconds_of_children() - before < 5, "far above the usual 0.4 s"
+
+
+def cpu_seconds_of_children() -> float:
+    """Of those that have ended; none runs beside the test."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize("module", ["watcher.lab", "watcher.runner", "aiohttp", "pyroute2", "rich.console", "asyncio"])
@@ -429,5 +436,5 @@ def test_a_list_loads_nothing_of_the_lab(module: str) -> None:
         "try:\n    app(['list', 'profiles'])\nexcept SystemExit:\n    pass\n"
         f"sys.exit({module!r} in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -131,7 +131,7 @@ def test_a_port_in_use_is_a_usage_error_of_the_command(what: str) -> None:
         port = taken.getsockname()[1]
         given = f"{port}=5" if what == "timer" else str(port)
         command = [sys.executable, "-m", "watcher", "serve", what, "--address", "127.0.0.1", "--port", given]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
     assert "give another port" in done.stderr
