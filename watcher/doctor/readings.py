@@ -39,7 +39,7 @@ LIMITS = (
     "user.max_mnt_namespaces",
     "user.max_pid_namespaces",
 )
-_ATTEMPT_SECONDS = 10
+_ATTEMPT_SECONDS = 60
 _INSIDE = Path(__file__).with_name("inside.py")
 
 
