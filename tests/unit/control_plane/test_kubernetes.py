@@ -181,7 +181,7 @@ async def test_a_cell_begins_when_every_server_honours_its_token() -> None:
 
 async def test_rights_that_never_come_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a lab waits for ever, or a client is blamed for its 403."""
-    monkeypatch.setattr(admission, "EFFECTIVE_SECONDS", 0.1)
+    monkeypatch.setattr(admission, "EFFECTIVE_SECONDS", 0.5)
     with pytest.raises(LabFailure, match="403 no such right yet"):
         await admission.admit([Server(refusals=10**9)], "admins", "cell-1")
 
