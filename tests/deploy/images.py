@@ -11,7 +11,7 @@ from typing import Any
 
 BASE_IMAGE = "localhost/watcher-test-base:bookworm"
 IMAGE = "localhost/watcher-test:current"
-BUILD_SECONDS = 600
+BUILD_SECONDS = 1500
 # What the manifests say, in podman's words.
 RESTRICTED = (
     "--runtime=runc",

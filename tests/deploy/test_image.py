@@ -25,7 +25,7 @@ from tests.lab.sandboxed import run_inside
 from watcher.programs.environments import cache_folder
 from watcher.soak.settings import DEFAULT_STACKS
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
