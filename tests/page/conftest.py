@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.page import browser, examples
 from tests.page.picture import PICTURED
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results"
+
+expect.set_options(timeout=30_000)
+"""In ms, until something that must come is given up: other tests run beside the browser."""
 
 Opened = Callable[..., browser.Tab]
 
