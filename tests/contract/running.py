@@ -132,6 +132,10 @@ class Relay:
             self._to_clients.add(writer)
             return
         from_server, to_server = await asyncio.open_connection(self._host, self._port)
+        if self.refusing:  # since
+            writer.close()
+            to_server.close()
+            return
         self._to_clients.add(writer)
         for pump in (self._pump(reader, to_server), self._pump(from_server, writer)):
             task = asyncio.create_task(pump)
@@ -139,11 +143,13 @@ class Relay:
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while octets := await reader.read(65536):
-                writer.write(octets)
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                while octets := await reader.read(65536):
+                    writer.write(octets)
+                    await writer.drain()
+        finally:
+            writer.close()
 
 
 @dataclass

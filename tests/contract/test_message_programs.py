@@ -26,7 +26,7 @@ STACKS = {
 EVERY_STACK = pytest.mark.parametrize("stack", STACKS)
 CASES = [(name, profile) for name, stack in STACKS.items() for profile in stack.profiles]
 QUICK = Settings(retry_seconds=0.1, ping_idle_seconds=1, ping_timeout_seconds=1)
-AT_ONCE_SECONDS = 2.0
+AT_ONCE_SECONDS = 10.0
 """Far below every timer of libraries and profiles."""
 Command = Callable[..., list[str]]
 
@@ -143,7 +143,7 @@ async def test_without_a_fin_only_a_ping_finds_the_end(stack: str, command: Comm
         ):
             await asyncio.gather(subscribed(default, server), subscribed(pinging, server))
             server.component.signal(signal.SIGSTOP)  # its kernel still acknowledges whatever comes
-            await pinging.until("noticed", lambda: bool(pinging.events("error")), 15)
+            await pinging.until("noticed", lambda: bool(pinging.events("error")), 30)
             assert default.events("error") == []
             assert default.status is None
             server.component.signal(signal.SIGCONT)
