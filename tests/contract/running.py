@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 import tomllib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -238,6 +239,29 @@ async def running(
     finally:
         await process.stop()
         await reading
+
+
+@contextmanager
+def nobody_accepts() -> Iterator[str]:
+    """An address to which a connection takes for ever: the little room there is for those who wait is taken."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        host, port = listening.getsockname()
+        yield f"{host}:{port}"
+
+
+async def check_end_while_it_connects(program: Running) -> None:
+    """SIGTERM comes as early as can be: as soon as it is said that the program has started."""
+    await program.until("started", lambda: bool(program.records))
+    program.process.terminate()
+    assert await program.ends() == 0, program.errors()
+    assert [record.event for record in program.records] == ["started"]
 
 
 def control(name: str) -> list[str]:

@@ -16,7 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.running import NAMESPACE, SETTINGS, TRIGGER, Running
+from tests.contract.running import (
+    NAMESPACE,
+    SETTINGS,
+    TRIGGER,
+    Running,
+    check_end_while_it_connects,
+    nobody_accepts,
+)
 from watcher.catalog import Catalog
 from watcher.model import Settings
 from watcher.programs import contract
@@ -150,6 +157,17 @@ async def test_what_it_cannot_do_it_refuses(stack: str, command: Arguments, tmp_
         async with talking(command(stack), tmp_path / profile, "127.0.0.1:9", profile, settings) as program:
             assert await program.ends() == 127
             assert program.records == []
+
+
+@EVERY_STACK
+@pytest.mark.parametrize(("profile", "settings"), [("default", Settings()), ("retry", QUICK)])
+async def test_it_ends_while_it_connects(
+    stack: str, profile: str, settings: Settings, command: Arguments, tmp_path: Path
+) -> None:
+    """A program that is told to end would be called one that has died, or be killed, because a server is away."""
+    with nobody_accepts() as address:
+        async with talking(command(stack), tmp_path, address, profile, settings) as program:
+            await check_end_while_it_connects(program)
 
 
 @EVERY_STACK

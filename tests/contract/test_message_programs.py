@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.messaging import Broker, broker, subscribing
-from tests.contract.running import SETTINGS, Running
+from tests.contract.running import SETTINGS, Running, check_end_while_it_connects, nobody_accepts
 from watcher.catalog import Catalog
 from watcher.model import Settings
 from watcher.programs.process import STOP_SECONDS
@@ -97,6 +97,17 @@ async def test_it_sees_no_others_messages(stack: str, command: Command, tmp_path
         await server.publish("for-you")
         await program.observes("for-you")
         assert "not-for-you" not in program.nonces()
+
+
+@EVERY_STACK
+@pytest.mark.parametrize(("profile", "settings"), [("default", Settings()), ("retry", QUICK)])
+async def test_it_ends_while_it_connects(
+    stack: str, profile: str, settings: Settings, command: Command, tmp_path: Path
+) -> None:
+    """A program that is told to end would be called one that has died, or be killed, because a server is away."""
+    with nobody_accepts() as address:
+        async with subscribing(command(stack), tmp_path, address, profile, settings) as program:
+            await check_end_while_it_connects(program)
 
 
 @EVERY_STACK
