@@ -21,6 +21,13 @@ expect.set_options(timeout=30_000)
 Opened = Callable[..., browser.Tab]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drawing the published run and the large one, once for each file, takes half a minute where others compute."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(300))
+
+
 # Not for the session: while Playwright runs, so does its loop, and asynchronous tests of other modules need their own.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

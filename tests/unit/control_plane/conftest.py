@@ -47,7 +47,7 @@ class Reports(list[dict[str, object]]):
 
     async def of(self, event: str, count: int) -> list[dict[str, object]]:
         """All of that event, when there are ``count`` of them or more."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := [report for report in self if report["event"] == event]) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -109,7 +109,7 @@ async def start() -> AsyncIterator[Start]:
                 aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=trust(server)),
                     headers={"Authorization": f"Bearer {server.token}"},
-                    timeout=aiohttp.ClientTimeout(total=20),
+                    timeout=aiohttp.ClientTimeout(total=60),
                     read_bufsize=2**22,
                 )
             )
