@@ -32,8 +32,7 @@ def main():
 
     def end(*_):
         if running is not None:
-            running.kill()
-            running.wait()
+            running.kill()  # without wait(): what is interrupted here may be one, which holds its lock
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)

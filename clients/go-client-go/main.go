@@ -46,6 +46,8 @@ func main() {
 	if !known {
 		log.Fatalf("usage: %s %v", os.Args[0], slices.Sorted(maps.Keys(ways)))
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	// Without a path this is the service account's configuration.
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
@@ -63,8 +65,6 @@ func main() {
 	}
 
 	emit("started", event{"library": "k8s.io/client-go", "version": version("k8s.io/client-go"), "runtime": runtime.Version(), "settings": settings})
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	if polls {
 		emit("watching", nil) // there is no watch that could say so
 	}

@@ -26,6 +26,10 @@ type event map[string]any
 func main() {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
+	go func() {
+		<-terminated
+		os.Exit(0) // also while a server does not answer
+	}()
 	options, settings, supported := apply(os.Getenv("WATCHER_PROFILE"))
 	if !supported {
 		os.Exit(127)
@@ -54,11 +58,7 @@ func main() {
 		log.Fatal(err)
 	}
 	emit("watching", nil)
-	select {
-	case <-terminated:
-	case err := <-closed:
-		log.Fatal("the connection was closed: ", err)
-	}
+	log.Fatal("the connection was closed: ", <-closed)
 }
 
 // apply gives what the profile asks for as options of nats.go, and what they mean in the contract's words. It is false

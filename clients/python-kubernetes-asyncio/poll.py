@@ -1,7 +1,6 @@
 """Ask for one ConfigMap now and then with kubernetes-asyncio; what it reads and prints: CONTRACT.md."""
 
 import asyncio
-import contextlib
 import json
 import os
 import platform
@@ -63,7 +62,7 @@ async def use_socket_options(api, options):
 
 
 async def main():
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
     profile = os.environ["WATCHER_PROFILE"]
     if profile not in PROFILES:
         sys.exit(127)
@@ -112,5 +111,4 @@ async def main():
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(asyncio.CancelledError):  # SIGTERM
-        asyncio.run(main())
+    asyncio.run(main())

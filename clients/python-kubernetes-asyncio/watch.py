@@ -1,7 +1,6 @@
 """Watch one ConfigMap with ``Watch`` of kubernetes-asyncio; what it reads and prints: CONTRACT.md."""
 
 import asyncio
-import contextlib
 import functools
 import json
 import os
@@ -64,7 +63,7 @@ async def use_socket_options(api, options):
 
 
 async def main():
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
     profile = os.environ["WATCHER_PROFILE"]
     if profile not in PROFILES:
         sys.exit(127)
@@ -123,5 +122,4 @@ async def main():
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(asyncio.CancelledError):  # SIGTERM
-        asyncio.run(main())
+    asyncio.run(main())

@@ -1,7 +1,6 @@
 """Watch one ConfigMap with ``kubernetes.aio``'s ``Watch`` of the official Python client; see CONTRACT.md."""
 
 import asyncio
-import contextlib
 import functools
 import json
 import os
@@ -65,7 +64,7 @@ def connector(configuration, options):
 
 
 async def main():
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
     profile = os.environ["WATCHER_PROFILE"]
     if profile not in PROFILES:
         sys.exit(127)
@@ -122,5 +121,4 @@ async def main():
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(asyncio.CancelledError):  # SIGTERM
-        asyncio.run(main())
+    asyncio.run(main())

@@ -16,7 +16,7 @@ import aiohttp
 Json = Any
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-EVENT_SECONDS = 15.0
+EVENT_SECONDS = 30.0
 """How long to wait for an event that must come: a busy machine included."""
 
 

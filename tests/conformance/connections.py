@@ -8,13 +8,13 @@ import ssl
 
 import aiohttp
 
-from tests.conformance.client import Address, Api, Json
+from tests.conformance.client import EVENT_SECONDS, Address, Api, Json
 from tests.conformance.probe import DIFFERS, Plane, probe
 from watcher.lab.control_plane.certificates import Authority
 
 
-async def _handshake(address: Address, context: ssl.SSLContext) -> tuple[Json, bytes]:
-    """What was agreed on, or the error's kind; then what the server says by itself within half a second."""
+async def _handshake(address: Address, context: ssl.SSLContext, seconds: float = 0.5) -> tuple[Json, bytes]:
+    """What was agreed on, or the error's kind; then what the server first says by itself within these seconds."""
     try:
         reader, writer = await asyncio.open_connection(
             address.host, address.port, ssl=context, server_hostname=address.host
@@ -25,7 +25,7 @@ async def _handshake(address: Address, context: ssl.SSLContext) -> tuple[Json, b
     said = b""
     try:
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(seconds):
                 said = await reader.read(1 << 16) or b"closed"
     finally:
         writer.close()
@@ -70,7 +70,7 @@ async def what_the_handshake_agrees_on(plane: Plane) -> Json:
 @probe(DIFFERS)
 async def http_2(plane: Plane) -> Json:
     """Otherwise a cell of an HTTP/2 client is judged though nothing of it could be shown."""
-    _, said = await _handshake(plane.api.address, _offering(plane.api.address, "h2"))
+    _, said = await _handshake(plane.api.address, _offering(plane.api.address, "h2"), EVENT_SECONDS)
     # A server speaks first: the frame of its settings, whose fourth octet says so.
     return "settings" if len(said) >= 9 and said[3] == 4 else said.decode(errors="replace")
 

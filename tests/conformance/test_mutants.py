@@ -25,7 +25,7 @@ from watcher.lab.control_plane.watches import Timers
 
 assert scene.PROBES_ARE_IN  # imported: else there would be no probes
 
-PACE = Pace(bookmark_seconds=2.0, lead_seconds=2.0, watch_seconds=3, idle_seconds=1.5)
+PACE = Pace(bookmark_seconds=4.0, lead_seconds=2.0, watch_seconds=3, idle_seconds=1.5)
 TIMERS = Timers(bookmark_interval_seconds=PACE.bookmark_seconds)
 HISTORY_CHANGES = 200
 

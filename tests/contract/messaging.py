@@ -26,18 +26,20 @@ from watcher.protocols.mqtt import MqttService
 from watcher.protocols.nats import NatsService
 from watcher.updater import Published, Trigger
 
-READY_SECONDS = 10.0
+READY_SECONDS = 60.0
+HOST = f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.1"
+"""Of this process alone: the servers take no port 0, and what is free here nobody else takes meanwhile."""
 
 
 def _nats(folder: Path, port: int) -> list[str]:
     file = folder / "nats-server.conf"
-    file.write_text(nats.configuration("127.0.0.1", port, 1))
+    file.write_text(nats.configuration(HOST, port, 1))
     return [str(nats.binary()), f"--config={file}"]
 
 
 def _mqtt(folder: Path, port: int) -> list[str]:
     file = folder / "mosquitto.conf"
-    ours = mqtt.configuration("127.0.0.1", port)
+    ours = mqtt.configuration(HOST, port)
     file.write_text(ours if os.geteuid() == 0 else ours.replace("user root\n", ""))
     return [str(mqtt.binary()), "-c", str(file)]
 
@@ -90,7 +92,7 @@ async def broker(protocol: str, folder: Path) -> AsyncIterator[Broker]:
     if (lacking := protocols.load(protocol).missing()) is not None:
         pytest.skip(lacking)
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything runs
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
     log = folder / "server.log"
 
@@ -101,7 +103,7 @@ async def broker(protocol: str, folder: Path) -> AsyncIterator[Broker]:
 
     process, begin = await spawn()
     component = Component(protocol, process, log, begin, spawn)
-    at = Server("127.0.0.1", port)
+    at = Server(HOST, port)
     service = SERVICES[protocol](component, at, _no_other)
     tenant = Tenant("a/b/c#1", Trigger(NAMESPACE), folder, at)
     made = Broker(service, tenant, component)

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 import tomllib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,6 +133,10 @@ class Relay:
             self._to_clients.add(writer)
             return
         from_server, to_server = await asyncio.open_connection(self._host, self._port)
+        if self.refusing:  # since
+            writer.close()
+            to_server.close()
+            return
         self._to_clients.add(writer)
         for pump in (self._pump(reader, to_server), self._pump(from_server, writer)):
             task = asyncio.create_task(pump)
@@ -139,11 +144,13 @@ class Relay:
 
     @staticmethod
     async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while octets := await reader.read(65536):
-                writer.write(octets)
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                while octets := await reader.read(65536):
+                    writer.write(octets)
+                    await writer.drain()
+        finally:
+            writer.close()
 
 
 @dataclass
@@ -232,6 +239,29 @@ async def running(
     finally:
         await process.stop()
         await reading
+
+
+@contextmanager
+def nobody_accepts() -> Iterator[str]:
+    """An address to which a connection takes for ever: the little room there is for those who wait is taken."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        host, port = listening.getsockname()
+        yield f"{host}:{port}"
+
+
+async def check_end_while_it_connects(program: Running) -> None:
+    """SIGTERM comes as early as can be: as soon as it is said that the program has started."""
+    await program.until("started", lambda: bool(program.records))
+    program.process.terminate()
+    assert await program.ends() == 0, program.errors()
+    assert [record.event for record in program.records] == ["started"]
 
 
 def control(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.running import SETTINGS, Cluster, Relay, running
+from tests.contract.running import SETTINGS, Cluster, Relay, nobody_accepts, running
 from watcher.catalog import Catalog
 from watcher.model import Settings
 
@@ -83,6 +83,20 @@ async def test_a_server_that_is_gone(stack: str, profile: str, command: Argument
                 relay.refusing = False
                 cluster.touch("back")
                 await program.observes("back")
+
+
+@EVERY_STACK
+@pytest.mark.parametrize("profile", ["default", "retry"])
+async def test_it_ends_while_it_connects(stack: str, profile: str, command: Arguments, tmp_path: Path) -> None:
+    """A program that is told to end, as soon as it has started, would be called one that has died."""
+    async with Cluster.start(http1_only=True) as cluster:
+        with nobody_accepts() as address:
+            kubeconfig, known = cluster.kubeconfig(tmp_path, address), SETTINGS[profile]
+            async with running(command(stack), tmp_path, kubeconfig, profile, known, ask_after_seconds=60) as program:
+                await program.until("started", lambda: bool(program.records))
+                program.process.terminate()
+                assert await program.ends() == 0, program.errors()
+                assert program.events("error") == []
 
 
 def test_curl_tells_no_answer_before_its_question(tmp_path: Path) -> None:

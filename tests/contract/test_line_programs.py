@@ -16,7 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.running import NAMESPACE, SETTINGS, TRIGGER, Running
+from tests.contract.running import (
+    NAMESPACE,
+    SETTINGS,
+    TRIGGER,
+    Running,
+    check_end_while_it_connects,
+    nobody_accepts,
+)
 from watcher.catalog import Catalog
 from watcher.model import Settings
 from watcher.programs import contract
@@ -30,7 +37,7 @@ STACKS = {name: found.stack for name, found in Catalog.load().stacks.items() if 
 EVERY_STACK = pytest.mark.parametrize("stack", STACKS)
 CASES = [(name, profile) for name, stack in STACKS.items() for profile in stack.profiles]
 QUICK = Settings(retry_seconds=0.1)
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 Arguments = Callable[..., list[str]]
 
 
@@ -153,6 +160,17 @@ async def test_what_it_cannot_do_it_refuses(stack: str, command: Arguments, tmp_
 
 
 @EVERY_STACK
+@pytest.mark.parametrize(("profile", "settings"), [("default", Settings()), ("retry", QUICK)])
+async def test_it_ends_while_it_connects(
+    stack: str, profile: str, settings: Settings, command: Arguments, tmp_path: Path
+) -> None:
+    """A program that is told to end would be called one that has died, or be killed, because a server is away."""
+    with nobody_accepts() as address:
+        async with talking(command(stack), tmp_path, address, profile, settings) as program:
+            await check_end_while_it_connects(program)
+
+
+@EVERY_STACK
 async def test_a_server_that_vanishes_and_comes_back(stack: str, command: Arguments, tmp_path: Path) -> None:
     """With FIN or RST the end is noticed at once; then it connects again, and the default ends."""
     for profile, settings in (("default", Settings()), ("retry", QUICK)):
@@ -163,7 +181,7 @@ async def test_a_server_that_vanishes_and_comes_back(stack: str, command: Argume
                 at.process.send_signal(signal.SIGKILL)
                 await at.process.wait()
                 if profile == "default":
-                    await program.ends(STOP_SECONDS)
+                    await program.ends()
                     continue
                 await program.until("noticed", lambda: bool(program.events("ended") or program.events("error")))
                 async with server(STACKS[stack].protocol, tmp_path, port) as again:

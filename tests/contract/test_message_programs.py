@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.messaging import Broker, broker, subscribing
-from tests.contract.running import SETTINGS, Running
+from tests.contract.running import SETTINGS, Running, check_end_while_it_connects, nobody_accepts
 from watcher.catalog import Catalog
 from watcher.model import Settings
 from watcher.programs.process import STOP_SECONDS
@@ -26,7 +26,7 @@ STACKS = {
 EVERY_STACK = pytest.mark.parametrize("stack", STACKS)
 CASES = [(name, profile) for name, stack in STACKS.items() for profile in stack.profiles]
 QUICK = Settings(retry_seconds=0.1, ping_idle_seconds=1, ping_timeout_seconds=1)
-AT_ONCE_SECONDS = 2.0
+AT_ONCE_SECONDS = 10.0
 """Far below every timer of libraries and profiles."""
 Command = Callable[..., list[str]]
 
@@ -100,6 +100,17 @@ async def test_it_sees_no_others_messages(stack: str, command: Command, tmp_path
 
 
 @EVERY_STACK
+@pytest.mark.parametrize(("profile", "settings"), [("default", Settings()), ("retry", QUICK)])
+async def test_it_ends_while_it_connects(
+    stack: str, profile: str, settings: Settings, command: Command, tmp_path: Path
+) -> None:
+    """A program that is told to end would be called one that has died, or be killed, because a server is away."""
+    with nobody_accepts() as address:
+        async with subscribing(command(stack), tmp_path, address, profile, settings) as program:
+            await check_end_while_it_connects(program)
+
+
+@EVERY_STACK
 async def test_a_server_that_comes_back(stack: str, command: Command, tmp_path: Path) -> None:
     """With FIN or RST the end is noticed at once; then it subscribes again, or the default may end and say why."""
     async with broker(STACKS[stack].protocol, tmp_path / "server") as server:
@@ -143,7 +154,7 @@ async def test_without_a_fin_only_a_ping_finds_the_end(stack: str, command: Comm
         ):
             await asyncio.gather(subscribed(default, server), subscribed(pinging, server))
             server.component.signal(signal.SIGSTOP)  # its kernel still acknowledges whatever comes
-            await pinging.until("noticed", lambda: bool(pinging.events("error")), 15)
+            await pinging.until("noticed", lambda: bool(pinging.events("error")), 30)
             assert default.events("error") == []
             assert default.status is None
             server.component.signal(signal.SIGCONT)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.page import browser, examples
 from tests.page.picture import PICTURED
@@ -15,7 +15,17 @@ from tests.page.picture import PICTURED
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results"
 
+expect.set_options(timeout=30_000)
+"""In ms, until something that must come is given up: other tests run beside the browser."""
+
 Opened = Callable[..., browser.Tab]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drawing the published run and the large one, once for each file, takes half a minute where others compute."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(300))
 
 
 # Not for the session: while Playwright runs, so does its loop, and asynchronous tests of other modules need their own.

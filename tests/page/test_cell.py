@@ -19,6 +19,8 @@ from watcher import cli
 def opened(tab: Tab, published: Path, cell: str) -> Page:
     page = tab.open(published, f"#cell={cell}")
     expect(page.locator("dialog .inside")).to_be_visible()
+    # It is drawn when its size is known, which is a frame later.
+    page.wait_for_selector(".timeline[data-to]", state="attached")
     return page
 
 
@@ -150,6 +152,7 @@ def test_copy(tabs: Callable[..., Tab], published: Path) -> None:
     tab = tabs(permissions=["clipboard-read", "clipboard-write"])
     page = opened(tab, published, "python-kubernetes@37.0.2/default/gcp-vpc")
     command = page.get_by_label("command", exact=True)
+    page.evaluate("() => { window.setTimeout = () => 0; }")  # it says so for 1.5 s, here for as long as is looked at
     command.locator("xpath=..").get_by_role("button", name="copy").click()
     expect(page.get_by_role("button", name="copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == command.inner_text()
@@ -174,7 +177,8 @@ def test_every_cell_opens(tab: Tab, published: Path) -> None:
           for (const cell of document.querySelectorAll("#matrix td[class]")) {
             cell.click();
             await new Promise((done) => setTimeout(done, 0));
-            for (let tries = 0; tries < 200 && !document.querySelector("dialog .story"); tries++)
+            const until = performance.now() + 20_000;
+            while (performance.now() < until && !document.querySelector("dialog .story"))
               await new Promise((done) => setTimeout(done, 5));
             const story = document.querySelector("dialog .story");
             const text = story ? story.textContent : "";

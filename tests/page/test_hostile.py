@@ -44,6 +44,7 @@ def test_a_page_that_did_not_escape_would_be_caught(tabs: object, tmp_path: Path
     tab.page.goto(broken.as_uri())
     assert tab.page.locator("img").count() > 0
     assert tab.page.title() != "taken", "and even then the page's policy lets no foreign script run"
+    tab.page.goto("about:blank")  # after it no more complaints can come
     tab.complaints.clear()  # the policy's own
     tab.asked_for.clear()
 
@@ -69,5 +70,6 @@ def test_a_request_and_a_complaint_are_noticed(tab: Tab, tmp_path: Path) -> None
     tab.page.wait_for_load_state("networkidle")
     assert "https://example.org/x.png" in tab.asked_for
     assert "error: no" in tab.complaints
+    tab.page.goto("about:blank")  # after it no more of either can come
     tab.asked_for.clear()
     tab.complaints.clear()

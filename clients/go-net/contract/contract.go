@@ -2,7 +2,6 @@
 package contract
 
 import (
-	"context"
 	"encoding/json"
 	"log"
 	"maps"
@@ -106,20 +105,20 @@ func Reading(connection net.Conn) error {
 }
 
 // Run calls talk with a connection to the server, in every profile but `default` again and again.
-func Run(talk func(ctx context.Context, connection net.Conn) error) {
+func Run(talk func(connection net.Conn) error) {
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	go func() {
+		<-terminated
+		os.Exit(0)
+	}()
 	dialer, settings, supported := dialer(os.Getenv("WATCHER_PROFILE"))
 	if !supported {
 		os.Exit(127)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	go func() {
-		<-ctx.Done()
-		os.Exit(0)
-	}()
 	Emit("started", event{"library": "net", "version": runtime.Version(), "runtime": runtime.Version(), "settings": settings})
 	for {
-		err := once(ctx, dialer, talk)
+		err := once(dialer, talk)
 		if _, again := settings["retry_seconds"]; !again {
 			if err != nil {
 				log.Fatal(err)
@@ -133,13 +132,13 @@ func Run(talk func(ctx context.Context, connection net.Conn) error) {
 	}
 }
 
-func once(ctx context.Context, dialer net.Dialer, talk func(ctx context.Context, connection net.Conn) error) error {
-	connection, err := dialer.DialContext(ctx, "tcp", os.Getenv("WATCHER_ADDRESS"))
+func once(dialer net.Dialer, talk func(connection net.Conn) error) error {
+	connection, err := dialer.Dial("tcp", os.Getenv("WATCHER_ADDRESS"))
 	if err != nil {
 		return err
 	}
 	defer connection.Close()
-	if err := talk(ctx, connection); err != nil {
+	if err := talk(connection); err != nil {
 		return err
 	}
 	Emit("ended", event{"reason": "the server closed the connection"})

@@ -3,7 +3,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 )
 
 func main() {
-	contract.Run(func(_ context.Context, connection net.Conn) error {
+	contract.Run(func(connection net.Conn) error {
 		answers := bufio.NewReader(connection)
 		for count := 1; ; count++ {
 			if _, err := fmt.Fprintf(connection, "message %d\n", count); err != nil {

@@ -3,7 +3,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,7 +11,7 @@ import (
 )
 
 func main() {
-	contract.Run(func(_ context.Context, connection net.Conn) error {
+	contract.Run(func(connection net.Conn) error {
 		lines := bufio.NewReader(connection)
 		for first := true; ; first = false {
 			if err := contract.Reading(connection); err != nil {
