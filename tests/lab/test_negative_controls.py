@@ -193,7 +193,7 @@ def test_it_takes_both_that_the_node_forgets_and_that_it_picks_up(mutant: str) -
 
 @pytest.mark.parametrize("answer", ["silence", "unreachable"])
 def test_without_a_virtual_address_the_flow_is_as_silent(answer: str) -> None:
-    """A headless Service passes for a cure. Nor does a router's word help a connection that is there: new ones hear it."""
+    """A headless Service passes for a cure. Nor does a router's word help: only new connections hear it."""
     seen = run_inside(scene, HEADLESS, answer)
     pod = f"{own_link(1).far}:{PORT}"
     assert (seen["found"], seen["known"]) == ([[True, pod]], [pod])
