@@ -1,7 +1,7 @@
 """A server's pod on the client's own node: a link between the two, and what the node does when the pod is deleted.
 
 Nodes route as Calico makes them do: a route for the pod's one address to its link, and beneath it a blackhole for the
-block of addresses that the node has. When the link goes, the blackhole stays: https://docs.tigera.io/calico/latest/networking/ipam/
+block of addresses that the node has (projectcalico/calico#8953 shows such a table). When the link goes, that stays.
 """
 
 from __future__ import annotations
