@@ -21,6 +21,7 @@ LONGEST_FIRST = (
     "tests/lab/test_line_servers.py",
     "tests/lab/test_run.py",
     "tests/lab/test_faults_off.py",
+    "tests/lab/test_negative_controls.py",
     "tests/lab/test_proxies.py",
     "tests/lab/test_conntrack_invalid.py",
     "tests/lab/test_message_cells.py",

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from watcher.errors import FileError, UnknownName, UsageError
-from watcher.model import Balancer, Build, Client, Path, Profile, Scenario, Stack, Value
+from watcher.model import Backend, Balancer, Build, Client, Path, Profile, Scenario, Stack, Value
 from watcher.programs.environments import kinds
 
 PACKAGE = pathlib.Path(__file__).parent
@@ -252,6 +252,10 @@ def _check_server_side(file: pathlib.Path, scenario: Scenario, path: Path) -> No
             str(file),
             "server_keepalive",
             f"path {path.name} leads to the API server itself, whose keepalive is its own",
+        )
+    if (path.headless or path.same_node) and scenario.backend is not Backend.OWN:
+        raise FileError(
+            str(file), "backend", f"path {path.name} leads to one pod of the scenario's own", advice='backend = "own"'
         )
 
 

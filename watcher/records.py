@@ -146,6 +146,8 @@ class Packet(Entry):
     """Payload octets."""
     peer: str | None = None
     """The other end's address on the client's link, where it is not the one that the client connected to."""
+    server: str | None = None
+    """The other end's address on the server's link, where it is not the one that the path led to at first."""
 
 
 class Conntrack(Entry):

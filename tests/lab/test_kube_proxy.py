@@ -185,7 +185,7 @@ async def path_scene(programs: dict[str, str], folder: str, mutated: bool) -> di
             try:
                 await proxy.ready()
                 with await asyncio.to_thread(nets.client.enter, connect):
-                    flows = conntrack.flows(nets.path, nets.client_address, nets.virtual)
+                    flows = conntrack.flows(nets.path, nets.client_address, nets.fronts)
                     await asyncio.sleep(0.2)
                     served = sockets.of_peer(cluster, nets.client_address)
                     nodes = sockets.of_peer(cluster, nets.node_address)

@@ -288,7 +288,7 @@ async def moves(lab: Lab, moved: OwnApiServer, programs: dict[str, str], folder:
 def leads(lab: Lab, port: int) -> list[str | None]:
     """State, and where the path's kernel sends the flow."""
     nets = lab.nets
-    flows = conntrack.flows(nets.path, nets.client_address, nets.virtual)
+    flows = conntrack.flows(nets.path, nets.client_address, nets.fronts)
     return next(([flow.state, flow.server] for flow in flows if flow.port == port), [None, None])
 
 

@@ -100,6 +100,8 @@ def test_the_paths_have_their_documented_timeouts() -> None:
         "kube-proxy-iptables": (None, "never"),
         "kube-proxy-iptables-liberal": (None, "never"),
         "kube-proxy-nftables": (None, "never"),
+        "headless": (None, "never"),
+        "same-node": (None, "never"),
         "azure-slb": (240, "reset-both"),
         "azure-slb-observed": (240, "reset-both"),
         "azure-slb-reset-lost": (240, "reset-server"),
@@ -165,6 +167,41 @@ def test_inside_a_cluster_the_same_is_asked_and_proved(scenario: str, mode: str)
     assert inside.proof == outside.proof
     for field in ("fault", "gap_seconds", "quiet_seconds", "window_seconds"):
         assert getattr(inside, field) == getattr(outside, field)
+
+
+def test_the_negative_controls_differ_from_their_report_in_one_thing() -> None:
+    """Else it is another gap, proxy or server that makes the difference, and not what the column says."""
+    catalog = Catalog.load()
+    report = catalog.scenarios["pod-deleted-kube-proxy-iptables"]
+    differs = {"name", "description", "source"}
+    for name, path, place in (
+        ("pod-deleted-headless", "headless", "headless"),
+        ("pod-deleted-same-node", "same-node", "same_node"),
+    ):
+        scenario = catalog.scenarios[name]
+        assert scenario.path == path
+        for field in ("gap_seconds", "window_seconds", "backend"):
+            assert getattr(scenario, field) == getattr(report, field)
+        assert scenario.proof.after == report.proof.after
+        plain = catalog.paths[report.path].model_copy(update={place: True})
+        assert catalog.paths[path].model_dump(exclude=differs) == plain.model_dump(exclude=differs)
+    headless = catalog.scenarios["pod-deleted-headless"]
+    assert (headless.fault, headless.proof) == (report.fault, report.proof)
+
+
+@pytest.mark.parametrize("place", ["headless", "same_node"])
+def test_a_pods_place_needs_a_cluster_and_a_pod(place: str, tmp_path: Path) -> None:
+    """A path says "headless", and its clients come by the virtual address all the same."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f'description = "mine"\n{place} = true\nsource = "my own"\n')
+    with pytest.raises(FileError, match="balancer must be a kube-proxy"):
+        Catalog.load(paths=[file])
+    name = place.replace("_", "-")
+    text = (catalog.PACKAGE / "scenarios" / f"pod-deleted-{name}.toml").read_text()
+    shared = tmp_path / "shared.toml"
+    shared.write_text(text.replace('backend = "own"\n', ""))
+    with pytest.raises(FileError, match="one pod of the scenario's own"):
+        Catalog.load(scenarios=[shared])
 
 
 def test_a_scenario_cannot_take_the_servers_keepalive_from_kube_proxy(tmp_path: Path) -> None:

@@ -478,6 +478,15 @@ def test_the_window_outlasts_what_the_kernel_repeats(how: str | None, scenario: 
     assert in_flight(10, scenario, how=how).timing.window_seconds == seconds / 10
 
 
+@pytest.mark.parametrize(("place", "decided"), [("headless", False), ("same-node", True)])
+def test_on_the_same_node_nothing_that_is_sent_meets_silence(place: str, decided: bool) -> None:
+    """The one control that takes milliseconds would take a quarter of an hour, or be left out at every scale."""
+    cell = in_flight(10, f"pod-deleted-{place}", how="sends")
+    assert (cell.skip is None) is decided
+    assert in_flight(1, f"pod-deleted-{place}", how="sends").timing.window_seconds == (120 if decided else 1000)
+    assert (cell.headless, cell.same_node) == (not decided, decided)
+
+
 @pytest.mark.parametrize("how", ["sends", "asks"])
 @pytest.mark.parametrize(
     ("profile", "bounds"),

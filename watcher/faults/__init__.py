@@ -46,6 +46,7 @@ _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "lab-balancer": ("a path whose balancer is the lab's own", lambda _, path: path.balancer is Balancer.LAB),
     "proxy": ("a path with proxy = true", lambda _, path: path.proxy),
     FORGETFUL: ("a server that refuses history, which every stage has", lambda _, __: True),
+    "same-node": ("a path with same_node = true", lambda _, path: path.same_node),
     "own-backend": ('backend = "own"', lambda scenario, _: scenario.backend is Backend.OWN),
 }
 

@@ -66,6 +66,8 @@ class Sighting(NamedTuple):
     length: int
     peer: str | None = None
     """The other end's address where it is not the one that the client connected to; known on the client's link."""
+    server: str | None = None
+    """The server's where it is not the one that the path led to at first; known on the server's link."""
 
 
 class Event(NamedTuple):
@@ -183,7 +185,7 @@ class CellFacts:
             self.too_many_packets = True
             return
         seen = (record.t, record.link, record.direction, record.port, record.flags, record.seq, record.ack)
-        self.packets.append(Sighting(*seen, record.length, record.peer))
+        self.packets.append(Sighting(*seen, record.length, record.peer, record.server))
 
     def _program(self, record: Program) -> None:
         message = record.message and record.message[:MAX_TEXT]

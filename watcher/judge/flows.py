@@ -40,6 +40,8 @@ class Seen(NamedTuple):
     at_server: float | None
     peer: str | None = None
     """On the client's link the server's end had this address, not the one that the client connected to."""
+    server: str | None = None
+    """On the server's link it had this address, not that of the server that the path led to at first."""
 
     @property
     def crossed(self) -> bool:
@@ -185,6 +187,7 @@ def _seen(first: Sighting, second: Sighting | None) -> Seen:
         times.get("client"),
         times.get("server"),
         first.peer or (second.peer if second is not None else None),
+        first.server or (second.server if second is not None else None),
     )
 
 

@@ -35,8 +35,13 @@ PROXY_PORT = 6500
 NATS_PORT = 6620
 MQTT_PORT = 6621
 
+HEADLESS_NAME = "server.headless.svc"
+"""What clients connect to where no virtual address stands before the server."""
+
 SERVER_SIDE = "server"
 """Name of the path's interface towards the cluster."""
+POD_SIDE = "pod"
+"""Name of its interface towards a server on the client's own node."""
 
 CLIENT_RANGE = "10.16.0.0/12"
 """All clients' links; to kube-proxy, the addresses of the cluster's pods."""
@@ -87,6 +92,13 @@ def own_link(number: int) -> Link:
     """Cluster (near) to an API server of a scenario's own (far); numbers from 1."""
     base = int(IPv4Address(OWN_SERVERS.partition("/")[0])) + 4 * number
     return Link(str(IPv4Address(base + 1)), str(IPv4Address(base + 2)), _mac(4, number, 1), _mac(4, number, 2))
+
+
+def pod_link(number: int) -> Link:
+    """Path (near) to a server on the client's own node (far), of the cell of this number. Such a link has no addresses:
+    each end has a route for the other's.
+    """
+    return Link("", "", _mac(5, number, 1), _mac(5, number, 2), prefix=32)
 
 
 def own_virtual(number: int) -> str:

@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 import dpkt
 
+from watcher.lab.addresses import POD_SIDE, SERVER_SIDE
 from watcher.lab.namespace import Namespace
-from watcher.lab.network import CLIENT_SIDE, SERVER_SIDE
+from watcher.lab.network import CLIENT_SIDE
 from watcher.lab.packets import Segment, read
 from watcher.records import Link
 
@@ -24,6 +25,9 @@ _PACKET_STATISTICS = 6
 _MOST_AT_ONCE = 256
 _PCAP_HEADER = 24
 _RECORD_HEADER = 16
+
+_LINKS: dict[str, Link] = {CLIENT_SIDE: "client", SERVER_SIDE: "server", POD_SIDE: "server"}
+"""By the path's interface: a server on the client's own node has a link of its own."""
 
 Sink = Callable[[float, Link, Segment], None]
 
@@ -40,13 +44,13 @@ class Capture:
         self._client = socket.inet_aton(client_address)
         self._sink = sink
         self._socket = path.enter(_open)
-        self._files: dict[str, BinaryIO] = {}
-        self._writers: dict[str, dpkt.pcap.Writer] = {}
+        self._files: dict[Link, BinaryIO] = {}
+        self._writers: dict[Link, dpkt.pcap.Writer] = {}
         self._most = most_octets
-        self._written = {CLIENT_SIDE: _PCAP_HEADER, SERVER_SIDE: _PCAP_HEADER}
+        self._written = dict.fromkeys(_LINKS.values(), _PCAP_HEADER)
         self.not_kept = 0
         """Packets that came when a file was full."""
-        for link in (CLIENT_SIDE, SERVER_SIDE):
+        for link in self._written:
             file = (folder / f"{link}-link.pcap").open("wb")
             self._files[link] = file
             self._writers[link] = dpkt.pcap.Writer(file, nano=True)
@@ -59,16 +63,16 @@ class Capture:
                 frame, ancillary, _flags, address = self._socket.recvmsg(65_536, 64)
             except BlockingIOError:
                 return
-            link = address[0]
-            if link not in self._writers:
+            link = _LINKS.get(address[0])
+            if link is None:
                 continue
             seconds, nanoseconds = _stamp(ancillary)
             self._keep(link, frame, seconds + nanoseconds / 1e9)
             segment = read(frame, self._client)
             if segment is not None:
-                self._sink(_monotonic(seconds, nanoseconds), "client" if link == CLIENT_SIDE else "server", segment)
+                self._sink(_monotonic(seconds, nanoseconds), link, segment)
 
-    def _keep(self, link: str, frame: bytes, at: float) -> None:
+    def _keep(self, link: Link, frame: bytes, at: float) -> None:
         octets = _RECORD_HEADER + len(frame)
         if self._most is not None and self._written[link] + octets > self._most:
             self.not_kept += 1

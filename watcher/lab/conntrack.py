@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Collection
 
 from pyroute2 import NFCTSocket
 from pyroute2.netlink.exceptions import NetlinkError
@@ -28,14 +29,14 @@ _STATES = (
 )
 
 
-def flows(namespace: Namespace, client_address: str, virtual_address: str) -> tuple[FlowKey, ...]:
-    """The client's flows to the virtual address that the path still knows, by client port."""
+def flows(namespace: Namespace, client_address: str, fronts: Collection[str]) -> tuple[FlowKey, ...]:
+    """The client's flows to these addresses that the path still knows, by client port."""
 
     def read() -> tuple[FlowKey, ...]:
         with NFCTSocket() as table:
             return tuple(
                 sorted(
-                    (flow for entry in table.dump() if (flow := _flow(entry, client_address, virtual_address))),
+                    (flow for entry in table.dump() if (flow := _flow(entry, client_address, fronts))),
                     key=lambda flow: flow.port,
                 )
             )
@@ -48,21 +49,50 @@ def forget(namespace: Namespace, client_address: str, port: int, virtual_address
 
     def delete() -> None:
         with NFCTSocket() as table:
-            try:
-                table.entry(
-                    "del",
-                    tuple_orig=NFCTAttrTuple(
-                        saddr=client_address, daddr=virtual_address, proto=_TCP, sport=port, dport=VIRTUAL_PORT
-                    ),
-                )
-            except NetlinkError as error:
-                if error.code != errno.ENOENT:
-                    raise
+            _delete(table, client_address, port, virtual_address, VIRTUAL_PORT)
 
     namespace.enter(delete)
 
 
-def _flow(entry: object, client_address: str, virtual_address: str) -> FlowKey | None:
+def _delete(table: NFCTSocket, client: str, port: int, front: str, front_port: int) -> bool:
+    """Whether there was one."""
+    key = NFCTAttrTuple(saddr=client, daddr=front, proto=_TCP, sport=port, dport=front_port)
+    try:
+        table.entry("del", tuple_orig=key)
+    except NetlinkError as error:
+        if error.code != errno.ENOENT:
+            raise
+        return False
+    return True
+
+
+def forget_server(namespace: Namespace, server_address: str) -> int:
+    """Deletes every entry whose answers come from this address, whatever address it was asked by; returns how many.
+
+    As Calico's agent does when a pod of its node is deleted (projectcalico/felix#623, #1500).
+    """
+
+    def delete() -> int:
+        deleted = 0
+        with NFCTSocket() as table:
+            for entry in tuple(table.dump()):  # read to its end before the socket is used for more
+                original = entry.get_attr("CTA_TUPLE_ORIG")
+                if original is None or (_source(entry.get_attr("CTA_TUPLE_REPLY")) or "").partition(":")[0] != (
+                    server_address
+                ):
+                    continue
+                addresses, ports = original.get_attr("CTA_TUPLE_IP"), original.get_attr("CTA_TUPLE_PROTO")
+                if ports.get_attr("CTA_PROTO_NUM") != _TCP:
+                    continue
+                client, front = addresses.get_attr("CTA_IP_V4_SRC"), addresses.get_attr("CTA_IP_V4_DST")
+                at = ports.get_attr("CTA_PROTO_SRC_PORT"), ports.get_attr("CTA_PROTO_DST_PORT")
+                deleted += _delete(table, client, at[0], front, at[1])
+        return deleted
+
+    return namespace.enter(delete)
+
+
+def _flow(entry: object, client_address: str, fronts: Collection[str]) -> FlowKey | None:
     get = entry.get_attr  # type: ignore[attr-defined]  # pyroute2's messages are untyped
     original = get("CTA_TUPLE_ORIG")
     if original is None:
@@ -71,7 +101,7 @@ def _flow(entry: object, client_address: str, virtual_address: str) -> FlowKey |
     if (
         ports.get_attr("CTA_PROTO_NUM") != _TCP
         or addresses.get_attr("CTA_IP_V4_SRC") != client_address
-        or addresses.get_attr("CTA_IP_V4_DST") != virtual_address
+        or addresses.get_attr("CTA_IP_V4_DST") not in fronts
     ):
         return None
     protocol = get("CTA_PROTOINFO")

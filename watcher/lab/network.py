@@ -18,6 +18,7 @@ from watcher.lab import nftables
 from watcher.lab.addresses import (
     API_ADDRESS,
     OWN_SERVERS,
+    POD_SIDE,
     SERVER_SIDE,
     VIRTUAL_ADDRESS,
     Link,
@@ -54,10 +55,17 @@ class CellNetwork:
     """What the client connects to."""
     server: Server | None = None
     """Where the path leads; None is the API server of all cells."""
+    direct: frozenset[str] = frozenset()
+    """Servers' own addresses, where clients connect to these instead."""
 
     @classmethod
     def named(cls, number: int, virtual: str = VIRTUAL_ADDRESS, server: Server | None = None) -> CellNetwork:
         return cls(number, Namespace(f"client-{number}"), Namespace(f"path-{number}"), virtual, server)
+
+    @property
+    def fronts(self) -> frozenset[str]:
+        """The addresses that are the server's to the client."""
+        return self.direct or frozenset({self.virtual})
 
     @property
     def client_address(self) -> str:
@@ -142,7 +150,7 @@ def remove_cell(network: CellNetwork) -> None:
 
     def inside_path() -> None:
         with IPRoute() as ip:
-            for name in (CLIENT_SIDE, SERVER_SIDE):
+            for name in (CLIENT_SIDE, SERVER_SIDE, POD_SIDE):
                 for index in ip.link_lookup(ifname=name):
                     ip.link("del", index=index)
 

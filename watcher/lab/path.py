@@ -45,6 +45,8 @@ class PathPlan(Protocol):
     def balancer(self) -> Balancer: ...
     @property
     def invalid_packets(self) -> InvalidPackets: ...
+    @property
+    def same_node(self) -> bool: ...
 
 
 def prepare(plan: PathPlan, network: CellNetwork) -> None:
@@ -77,6 +79,7 @@ class LabPath:
         """Where new connections end up while the path leads nowhere, once it listens."""
         self._cell = str(plan.id)
         self._plan = plan
+        self._first_server = server_of(plan, network).address
         self._emit = emit
         self.last_packet: dict[int, float] = {}
         """Per client port: when the last packet crossed the client's link."""
@@ -91,7 +94,7 @@ class LabPath:
 
     def flows(self) -> tuple[FlowKey, ...]:
         """The client's flows that the path knows now."""
-        return conntrack.flows(self.network.path, self.network.client_address, self.network.virtual)
+        return conntrack.flows(self.network.path, self.network.client_address, self.network.fronts)
 
     def next_numbers(self, port: int) -> tuple[int, int] | None:
         """What client and server expect next on the flow of this port; None where it is over."""
@@ -179,12 +182,13 @@ class LabPath:
                 seq=segment.seq,
                 ack=segment.ack,
                 length=segment.length,
-                peer=segment.peer if link == "client" and segment.peer != self.network.virtual else None,
+                peer=segment.peer if link == "client" and segment.peer not in self.network.fronts else None,
+                server=segment.peer if link == "server" and segment.peer != self._first_server else None,
             )
         )
         if link != "client":
             return
-        if segment.peer != self.network.virtual:
+        if segment.peer not in self.network.fronts:
             return
         self.last_packet[segment.port] = at
         if segment.direction == "to-client" and segment.length:
@@ -233,7 +237,8 @@ def _path_sysctls(plan: PathPlan) -> dict[str, int | str]:
     forgets = timeout is not None and plan.ending is not Ending.CLOSE
     return sysctls.path(
         round(timeout) if forgets and timeout is not None else None,
-        loose=plan.ending is Ending.BLOCKED_UNTIL_OUTBOUND,
+        # A node's kernel does, by default; nowhere else is a flow forgotten that anybody still sends on.
+        loose=plan.ending is Ending.BLOCKED_UNTIL_OUTBOUND or plan.same_node,
         liberal=plan.invalid_packets is InvalidPackets.LIBERAL,
     )
 

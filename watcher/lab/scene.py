@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from watcher.lab.addresses import Server
+from watcher.lab.names import Names
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import LabPath
 from watcher.model import Balancer
@@ -65,6 +66,8 @@ class Scene:
     pids: Callable[[], tuple[int, ...]] = tuple
     """The client's processes that live."""
     own: OwnServer | None = None
+    names: Names | None = None
+    """Where the client connects by name, to a server's own address."""
     proxy: Proxy | None = None
     forgetful: Server | None = None
     """An API server that refuses whatever history there was before the client came to it."""
@@ -76,6 +79,8 @@ class Scene:
         else:
             assert self.own is not None
             self.own.move_endpoint()
+        if self.names is not None:
+            self.names.lead_to(self.shared.address)
 
 
 class Once:

@@ -125,6 +125,8 @@ class CellPlan(Value):
     balancer: Balancer = Balancer.LAB
     proxy: bool = False
     invalid_packets: InvalidPackets = InvalidPackets.DROP
+    headless: bool = False
+    same_node: bool = False
     backend: Backend = Backend.SHARED
     fault: Name
     asked: Settings

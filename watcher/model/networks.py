@@ -74,6 +74,11 @@ class Path(Value):
     proxy: bool = False
     """A layer-4 proxy stands between the path and the API server: two connections for each of the client's."""
     invalid_packets: InvalidPackets = InvalidPackets.DROP
+    headless: bool = False
+    """Clients connect by a name that stands for the server's own address, as a headless Service's does: nothing is
+    translated on the way."""
+    same_node: bool = False
+    """The server's pod is on the client's own node, whose kernel is then the one that it is taken from."""
     source: str
 
     @model_validator(mode="after")
@@ -95,6 +100,8 @@ class Path(Value):
                 f"{self.balancer.value} leads to the API server itself: server_keepalive is"
                 f" {ServerKeepalive.THREE_MINUTES.value!r}"
             )
+        if (self.headless or self.same_node) and self.balancer is Balancer.LAB:
+            raise ValueError("headless and same_node are of a cluster's pods: balancer must be a kube-proxy")
         return self
 
 

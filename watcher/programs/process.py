@@ -17,6 +17,8 @@ MOST_OUTPUT_BYTES = 16 << 20
 """Of each of a program's outputs, kept; what comes after is read and thrown away, so that it never blocks."""
 STOP_SECONDS = 3.0
 _CHUNK = 1 << 16
+_SEE_HOSTS = ("unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh")
+"""Before a file and a program: mounts the one over the machine's hosts, for the other alone."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Command:
     environment: Mapping[str, str]
     folder: Path
     namespace: Path | None = None
+    hosts: Path | None = None
+    """What it reads as ``/etc/hosts``; None is the machine's."""
     kept_bytes: int = MOST_OUTPUT_BYTES
     must_keep: bool = True
     """Whether a disk that does not take the output is an error; else it is lost and the program goes on."""
@@ -104,8 +108,11 @@ class Process:
             if command.must_keep:
                 raise
         enter = ["nsenter", f"--net={command.namespace}", "--"] if command.namespace else []
+        # Each step becomes the next one: the process that is started is the program's in the end.
+        see_hosts = [*_SEE_HOSTS, str(command.hosts)] if command.hosts else []
         process = await asyncio.create_subprocess_exec(
             *enter,
+            *see_hosts,
             *command.arguments,
             env=dict(command.environment),
             stdin=asyncio.subprocess.DEVNULL,

@@ -24,6 +24,7 @@ class PathOrder(Value):
     server_keepalive: ServerKeepalive
     balancer: Balancer
     invalid_packets: InvalidPackets = InvalidPackets.DROP
+    same_node: bool = False
 
 
 class ClusterOrder(Value):

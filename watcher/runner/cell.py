@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from watcher import faults
 from watcher.errors import LabFailure
-from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_PORT, Server
+from watcher.lab.addresses import API_ADDRESS, API_PORT, Server
 from watcher.lab.sandbox import SCRATCH
 from watcher.model import CellPlan, Control, Touch
 from watcher.plan import SETTLE_SECONDS
@@ -55,15 +56,13 @@ class CellRun:
         self._client = Client(self._cell, lab.emit, lambda nonce: lab.updater.observed(self._watcher, nonce))
         # The perfect control watches outside every path.
         on_path = plan.control is not Control.PERFECT
-        self._place = Place(lab, plan, number, self._client, self._folder) if on_path else None
+        self._place = Place(lab, plan, number, self._client, self._folder, self._scratch) if on_path else None
         self._service = lab.services[plan.service]
         self._tenant = Tenant(
             cell=self._cell,
             trigger=self._trigger,
             scratch=self._scratch,
-            virtual=Server(API_ADDRESS, API_PORT)
-            if self._place is None
-            else Server(self._place.network.virtual, VIRTUAL_PORT),
+            virtual=Server(API_ADDRESS, API_PORT) if self._place is None else self._place.front,
             client_address="" if self._place is None else self._place.network.client_address,
             own=self._group.own if self._group is not None else None,
         )
@@ -294,7 +293,9 @@ class CellRun:
     def _probed(self, to: ProbedTo, server: Server, seconds: float) -> ProbeResult:
         if to == "server":
             return probe.connect(server.address, server.port, seconds)
-        return self._service.probe(self._tenant, to, seconds, since=self._version)
+        assert self._place is not None
+        tenant = replace(self._tenant, virtual=self._place.front_now)
+        return self._service.probe(tenant, to, seconds, since=self._version)
 
     async def _spawn(self) -> None:
         plan = self._plan
@@ -316,7 +317,14 @@ class CellRun:
             ),
         }
         namespace = self._place.network.client.path if self._place is not None else None
-        command = Command(arguments=arguments, environment=environment, folder=self._folder, namespace=namespace)
+        names = self._place.names if self._place is not None else None
+        command = Command(
+            arguments=arguments,
+            environment=environment,
+            folder=self._folder,
+            namespace=namespace,
+            hosts=names.file if names is not None else None,
+        )
         await self._client.start(command)
 
     async def _clean_up(self) -> None:

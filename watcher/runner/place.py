@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from watcher import faults
 from watcher.errors import LabFailure
-from watcher.lab import network, path, sockets
-from watcher.lab.addresses import API_ADDRESS, API_KEEPALIVE_PORT, VIRTUAL_ADDRESS, Server, own_virtual
+from watcher.lab import local_pod, network, path, sockets
+from watcher.lab.addresses import (
+    API_ADDRESS,
+    API_KEEPALIVE_PORT,
+    HEADLESS_NAME,
+    VIRTUAL_ADDRESS,
+    VIRTUAL_PORT,
+    Server,
+    own_virtual,
+)
 from watcher.lab.control_plane import kube_proxy
 from watcher.lab.control_plane.kube_proxy import KubeProxy
+from watcher.lab.names import Names
 from watcher.lab.path import LabPath
-from watcher.lab.scene import Scene
+from watcher.lab.scene import OwnServer, Scene
 from watcher.model import Balancer, CellPlan
 from watcher.records import Moment, Socket, Sockets
 from watcher.runner.client import Client
@@ -23,15 +33,20 @@ from watcher.runner.lab import Lab
 
 
 class Place:
-    """One cell's, for a client on a path. ``folder`` is where its evidence is kept."""
+    """One cell's, for a client on a path. ``folder`` is where its evidence is kept, ``scratch`` what ends with it."""
 
-    def __init__(self, lab: Lab, plan: CellPlan, number: int, client: Client, folder: Path) -> None:
+    def __init__(self, lab: Lab, plan: CellPlan, number: int, client: Client, folder: Path, scratch: Path) -> None:
         self._lab = lab
         self._plan = plan
         self._client = client
         self._folder = folder
         self._group = lab.group_of(plan)
+        self._scratch = scratch
         self.network = network.CellNetwork.named(number, *_way(lab, plan, self._group))
+        if plan.headless:
+            self.network = replace(self.network, direct=frozenset({self._own.server.address, self._shared.address}))
+        self.names: Names | None = None
+        """Once it is made, where the client connects by name."""
         self._kube_proxy: KubeProxy | None = None
         self._scene: Scene | None = None
 
@@ -45,6 +60,28 @@ class Place:
             raise LabFailure("the cell's network is not made yet")
         return self._scene
 
+    @property
+    def front(self) -> Server:
+        """What the client is told to connect to."""
+        if self._plan.headless:
+            return Server(HEADLESS_NAME, self._shared.port)
+        return Server(self.network.virtual, VIRTUAL_PORT)
+
+    @property
+    def front_now(self) -> Server:
+        """The same for who cannot see the client's names."""
+        return self.front if self.names is None else Server(self.names.address, self._shared.port)
+
+    @property
+    def _own(self) -> OwnServer:
+        if self._group is None:
+            raise LabFailure("the cell's path leads to a pod of its scenario's own, and there is none")
+        return self._group.own
+
+    @property
+    def _shared(self) -> Server:
+        return self._lab.services[self._plan.service].server or Server(API_ADDRESS, API_KEEPALIVE_PORT)
+
     async def make(self) -> None:
         """Raises LabFailure; what has been made by then, ``remove`` takes away."""
         async with self._lab.gate.preparation():
@@ -54,9 +91,10 @@ class Place:
         self._scene = Scene(
             path=LabPath(plan, self.network, self._folder, lab.emit),
             cluster=lab.cluster,
-            shared=lab.services[plan.service].server or Server(API_ADDRESS, API_KEEPALIVE_PORT),
+            shared=self._shared,
             pids=self._client.pids,
             own=Together(self._group, str(plan.id)) if self._group is not None else None,
+            names=self.names,
             proxy=lab.proxies if plan.proxy else None,
             forgetful=lab.history.server if lab.history is not None else None,
         )
@@ -99,6 +137,10 @@ class Place:
     def _link(self) -> None:
         network.make_cell(self.network, self._lab.cluster, owns_virtual=self._plan.balancer is Balancer.LAB)
         path.prepare(self._plan, self.network)
+        if self._plan.same_node:
+            local_pod.attach(self.network, self._own.namespace, self._own.server.address)
+        if self._plan.headless:
+            self.names = Names(self._scratch / "hosts", self._own.server.address)
 
     async def _balance(self) -> None:
         """Starts the path's kube-proxy, where it has one; its rules are there when this returns."""

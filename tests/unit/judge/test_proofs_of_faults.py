@@ -397,6 +397,62 @@ def test_conntrack_stale_of_a_client_that_gave_up() -> None:
         assert finding("conntrack-stale", touched(stage)).holds is forwarded
 
 
+SUCCESSOR = "192.0.2.2"
+
+
+def led_anew(
+    *answers: str, to: str | None = SUCCESSOR, dropped: bool = False, entry: str | None = None, says: str = "PA"
+) -> tuple[Stage, Change]:
+    """The client speaks once between fault and touch. ``answers``: the flags of what came back from where it was led;
+    ``entry``: where conntrack leads the flow at the touch."""
+    stage, flow = stage_of("pod-deleted-same-node")
+    stage.apply_fault(FAULT, *(("client",) if dropped else ()))
+    stage.send(flow, 10, "client", says, 10)
+    for flags in answers:
+        stage.send(flow, 10.0005, "server", flags)
+
+    def change(record: Record) -> Record:
+        if isinstance(record, Packet) and record.link == "server" and record.t > START_OF_SILENCE:
+            return record.model_copy(update={"server": to})
+        if isinstance(record, Conntrack):
+            keys = (FlowKey(port=flow.port, state="ESTABLISHED", server=entry),) if entry else ()
+            return record.model_copy(update={"flows": keys})
+        return record
+
+    return touched(stage, server="TimeoutError: timed out"), change
+
+
+def test_flow_forgotten() -> None:
+    """A flow that still leads to the dead pod passes for one that its node forgot."""
+    said = finding("flow-forgotten", *led_anew("R"))
+    assert (said.holds, "192.0.2.2 reset it +8.000 s" in said.seen) == (True, True), said
+    assert "nobody answered" in finding("flow-forgotten", *led_anew()).seen
+    assert finding("flow-forgotten", *led_anew("R", entry=f"{SUCCESSOR}:6443")).holds
+    stale = finding("flow-forgotten", *led_anew(entry=SERVER))
+    assert (stale.holds, "still led to 192.0.2.1:6443" in stale.seen) == (False, True)
+    old = finding("flow-forgotten", *led_anew(to=None))
+    assert (old.holds, "went to the server that is gone" in old.seen) == (False, True)
+    lost = finding("flow-forgotten", *led_anew(dropped=True))
+    assert (lost.holds, "went to nobody" in lost.seen) == (False, True)
+    assert finding("flow-forgotten", *led_anew(dropped=True, says="FA")).holds, "an end opens nothing anew"
+
+
+def test_flow_forgotten_of_a_client_that_says_nothing() -> None:
+    """A watch without keepalive is told nothing by anybody; its cell is invalid, and nobody learns that it is deaf."""
+    stage, _ = stage_of("pod-deleted-same-node")
+    stage.apply_fault(FAULT, "server")
+    forgotten = only(Conntrack, flows=())
+    said = finding("flow-forgotten", touched(stage), forgotten)
+    assert (said.holds, "nothing was sent on it" in said.seen) == (True, True)
+    assert not finding("flow-forgotten", stage).holds, "the entry is still there"
+
+
+def test_a_reset_by_the_server_that_took_over_is_no_life_of_the_old_one() -> None:
+    """On the same node the old flow is reset by a pod that never had it, and every such cell would be invalid."""
+    assert finding("server-gone", *led_anew("R")).holds
+    assert "packets of the server's" in finding("server-gone", *led_anew("R", to=None)).seen
+
+
 # -- the process --------------------------------------------------------------------------------------------------
 
 
@@ -515,6 +571,7 @@ OF_FLOWS = [
     "closed-by-proxy",
     "ended-by-server",
     "conntrack-stale",
+    "flow-forgotten",
 ]
 
 

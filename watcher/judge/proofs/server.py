@@ -97,6 +97,48 @@ def conntrack_stale(case: Case) -> Finding:
     return Finding(True, f"{'; '.join(states)}; {elsewhere.seen}")
 
 
+@proof("flow-forgotten")
+def flow_forgotten(case: Case) -> Finding:
+    """Before: the path leads no flow that the fault found to the server that is gone any more; what the client sent on
+    one since then got through, to another server.
+    """
+    if case.applied is None:
+        return Finding(False, NO_FAULT)
+    if not case.cut:
+        return Finding(False, NOTHING_FOUND)
+    found = {key.port: key.server for key in case.applied.flows}
+    states = []
+    for flow in case.cut:
+        name, server, entry = ports([flow]), found.get(flow.port), _entry(case, flow)
+        if server is None:
+            return Finding(False, f"the fault did not record where {name} led")
+        if entry is not None and entry.server == server:
+            return Finding(False, f"{name} still led to {server} at the touch: {entry.state}")
+        sent = _sent(case, flow)
+        lost = [packet for packet in sent if not (packet.crossed and packet.server)]
+        if lost:
+            where = "the server that is gone" if lost[0].crossed else "nobody"
+            return Finding(
+                False, f"{len(lost)} packets of {name} went to {where}, first {since_fault(case, lost[0].t)}"
+            )
+        states.append(f"{name} is forgotten, and {_answered(case, flow) if sent else 'nothing was sent on it'}")
+    elsewhere = _elsewhere(case, {server for server in found.values() if server is not None})
+    return Finding(True, f"{'; '.join(states)}; {elsewhere.seen}") if elsewhere.holds else elsewhere
+
+
+def _sent(case: Case, flow: Flow) -> list[Seen]:
+    """By the client, between fault and touch, but for its own end of the flow: that opens nothing anew."""
+    assert case.applied is not None
+    since, until = case.applied.t + JITTER_SECONDS, case.touch.sent
+    return [p for p in flow.packets if since < p.t <= until and p.sender == "client" and not p.ends]
+
+
+def _answered(case: Case, flow: Flow) -> str:
+    """What became of packets that another server got: it has no such connection, so its kernel resets it."""
+    resets = [p for p in flow.packets if p.server and p.crossed and "R" in p.flags and p.direction == "to-client"]
+    return f"{resets[0].server} reset it {since_fault(case, resets[0].t)}" if resets else "nobody answered"
+
+
 def _gone(case: Case) -> Finding:
     """Says nothing of flows where the fault found none: the server is gone all the same."""
     if case.applied is None:
@@ -128,10 +170,12 @@ def _good_bye(case: Case, flow: Flow, end: End) -> bool:
 
 
 def _heard(case: Case, flow: Flow) -> list[Seen]:
-    """What the server sent on a flow when the fault was in force."""
+    """What the server that was there at first sent on a flow when the fault was in force."""
     assert case.applied is not None
     since = case.applied.t + JITTER_SECONDS
-    return [packet for packet in flow.packets if packet.t > since and packet.sender == "server"]
+    return [
+        packet for packet in flow.packets if packet.t > since and packet.sender == "server" and packet.server is None
+    ]
 
 
 def _entry(case: Case, flow: Flow) -> FlowKey | None:

@@ -9,7 +9,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from watcher.lab.addresses import API_KEEPALIVE_PORT, MOST_OWN_SERVERS, VIRTUAL_ADDRESS, own_link, own_virtual
+from watcher.lab.addresses import (
+    API_KEEPALIVE_PORT,
+    HEADLESS_NAME,
+    MOST_OWN_SERVERS,
+    VIRTUAL_ADDRESS,
+    own_link,
+    own_virtual,
+)
 from watcher.lab.control_plane import etcd
 from watcher.lab.control_plane.certificates import Authority
 from watcher.lab.namespace import Namespace
@@ -73,7 +80,7 @@ class Files:
             private / "audit-policy.json",
         )
         own = [name(number) for number in range(1, MOST_OWN_SERVERS + 1) for name in (own_address, own_virtual)]
-        names = dict.fromkeys([*addresses, VIRTUAL_ADDRESS, *own, *NAMES])
+        names = dict.fromkeys([*addresses, VIRTUAL_ADDRESS, *own, *NAMES, HEADLESS_NAME])
         authority.issue(list(names), files.certificate, files.key)
         _write_secret(files.tokens, f'{admin_token},{_ADMIN},{_ADMIN},"system:masters"\n'.encode())
         _write_secret(

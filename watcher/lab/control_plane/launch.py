@@ -19,6 +19,7 @@ from watcher.lab.addresses import (
     API_ADDRESS,
     API_KEEPALIVE_PORT,
     API_PORT,
+    HEADLESS_NAME,
     MOST_OWN_SERVERS,
     VIRTUAL_ADDRESS,
     own_link,
@@ -91,7 +92,7 @@ class EmbeddedControlPlane:
             certificate, key = private / "serving.crt", private / "serving.key"
             numbers = range(1, MOST_OWN_SERVERS + 1)
             own = [name for number in numbers for name in (own_link(number).far, own_virtual(number))]
-            authority.issue([API_ADDRESS, VIRTUAL_ADDRESS, *own], certificate, key)
+            authority.issue([API_ADDRESS, VIRTUAL_ADDRESS, *own, HEADLESS_NAME], certificate, key)
             ca_pem, token = authority.ca_pem, secrets.token_urlsafe(32)
         else:
             ca_pem, token = like.access.ca_pem, like.access.token

@@ -1,0 +1,29 @@
+"""As pod-deleted, on the client's own node: that forgets its flows with its route, and what comes then is led anew."""
+
+from __future__ import annotations
+
+import time
+
+from watcher.faults.pod_deleted import GOES_ON_SECONDS
+from watcher.lab import local_pod
+from watcher.lab.scene import Scene
+from watcher.records import FlowKey
+
+NEEDS = frozenset({"own-backend", "same-node"})
+ANSWERS_PROBES = True
+"""The node leads them to the server that took over, whose kernel knows of no such connection."""
+
+
+def apply(scene: Scene) -> tuple[FlowKey, ...] | None:
+    assert scene.own is not None
+    flows = scene.path.established()
+    scene.take_over()
+    time.sleep(GOES_ON_SECONDS)
+    # Before its process ends: the last words of its kernel get out no more than in pod-deleted.
+    local_pod.delete(scene.path.network, scene.own.server.address)
+    scene.own.vanish("silence")
+    return flows
+
+
+def heal(_scene: Scene) -> None:
+    return None
