@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.judge.findings import case_of
 from tests.unit.judge.stage import Connection, Stage, plan
-from tests.unit.judge.test_proofs_of_faults import frozen, one_way
+from tests.unit.judge.test_proofs_of_faults import FAULT, TOUCH, frozen, one_way, stage_of
 from tests.unit.judge.verdicts import judged, said
 from watcher.judge.fold import Judged
 from watcher.model import Evidence
@@ -62,6 +62,30 @@ def test_a_new_connection_beside_the_old_one() -> None:
     recovery = judged(stage.records, stage).evidence["recovery"]
     assert isinstance(recovery, dict)
     assert (recovery["detected"], recovery["reconnected"]) == (None, pytest.approx(100, abs=0.01))
+
+
+def slept(*, closes: float | None = None, opens: float | None = None) -> str:
+    """What the reason says of a client that never saw the change, and of its connections."""
+    stage, old = stage_of("blackhole", "flow-cut")
+    stage.apply_fault(FAULT, "client", "server")
+    stage.the_touch(TOUCH)
+    stage.say(old, TOUCH + 0.003, "server")
+    if closes is not None:
+        stage.close(old, closes, flags="RA")
+    if opens is not None:
+        stage.open(opens)
+    stage.end(TOUCH + 121)
+    verdict, reason = said(judged(sorted(stage.records, key=lambda record: record.t), stage))
+    assert verdict == "stuck"
+    return reason.removeprefix("never saw the change; ").removesuffix(" when the window closed 120.0 s later")
+
+
+@pytest.mark.parametrize(("opens", "when"), [(10.0, "22.0 s before"), (63.7, "31.7 s after")])
+def test_stuck_says_which_connection_was_open(opens: float, when: str) -> None:
+    """A client that had noticed and connected again is said to have slept on its old connection."""
+    assert slept(closes=opens - 1, opens=opens) == f"a connection that it had opened {when} the change was still open"
+    assert slept(opens=opens) == "its connection was still open"
+    assert slept(closes=opens - 1) == "it had no connection"
 
 
 def test_a_stopped_process_notices_nothing() -> None:
