@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,8 @@ DELETED = "echo-python/{}/pod-deleted-15min#1"
 CURL = "timer-curl-600s/default/azure-slb-observed#1"
 TCP_RETRIES2 = 15
 MOST_RTO_SECONDS = 120.0
+ETIMEDOUT = f"TimeoutError({errno.ETIMEDOUT}, "
+"""What Python makes of that error of the kernel's; its own timeout has no number."""
 
 
 @cache
@@ -94,6 +97,16 @@ def test_conntrack_has_the_flow_after_the_client_gave_up(profile: str) -> None:
     assert close.t > ended(cell).t
     still = [flow.state for flow in close.flows if (flow.server, flow.port) == (old.server, old.port)]
     assert still == ["ESTABLISHED"]
+
+
+@pytest.mark.parametrize("profile", ["retry", "tcp-keepalive-os", "tcp-keepalive", "tcp-user-timeout"])
+def test_it_is_the_kernel_that_gives_up(profile: str) -> None:
+    """The report's own word is ETIMEDOUT; a limit of the program's would have said otherwise, and sooner."""
+    assert ETIMEDOUT in (ended(DELETED.format(profile)).message or "")
+    bounded = ended(DELETED.format("read-timeout"))
+    assert bounded.event == "error"
+    assert "timed out" in (bounded.message or "")
+    assert ETIMEDOUT not in (bounded.message or "")
 
 
 def test_user_timeout_is_a_cure_and_keepalive_is_none() -> None:

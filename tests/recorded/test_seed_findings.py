@@ -1,4 +1,6 @@
-"""The seeds' written findings about clients of an API server and of NATS, in runs that were recorded in true time."""
+"""The seeds' written findings about clients of an API server and of NATS, in runs that were recorded in true time; what
+conntrack calls INVALID, which waits for no timer, in one that was hurried.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.recorded.test_recorded import records_of
+from watcher.judge.flows import JITTER_SECONDS
 from watcher.judge.results import results_of
+from watcher.lab.addresses import API_ADDRESS
 from watcher.model import CellResult, Touch
 from watcher.records import Fault, Packet, Probed, Program, Record, Settled, Sockets, Touched
 
 HERE = Path(__file__).parent
-APISERVER, NATS = "true-time-apiserver-watcher", "true-time-nats"
+APISERVER, NATS, INVALID = "true-time-apiserver-watcher", "true-time-nats", "scale-10-conntrack-invalid"
 PUBLIC, PRIVATE = "azure-slb-observed", "azure-private-link"
 DEAD, FIN = "blackhole", "proxy-closed"
 IDLE_SECONDS = 262.6
@@ -184,3 +188,87 @@ def test_without_a_fin_a_ping_finds_it(stack: str) -> None:
     saw = observed(records)
     assert saw is not None
     assert saw - touched(records) < 1
+
+
+# 004: conntrack INVALID, kubernetes#74839
+
+LADDER_SECONDS = 2.0
+"""From L0: the ladder is over by then, and the touch has not come."""
+LEAKS = ("conntrack-invalid-kube-proxy-nftables", "conntrack-invalid-leak")
+DROPS, LIBERAL = "conntrack-invalid-kube-proxy-iptables", "conntrack-invalid-iptables-liberal"
+
+
+def ladder(records: list[Record]) -> list[Packet]:
+    """The watch's packets once L0 has crossed both links, up to the touch."""
+    quiet = settled(records)
+    assert quiet.l0 + LADDER_SECONDS < touched(records)
+    assert quiet.port is not None
+    of_watch = [r for r in records if isinstance(r, Packet) and r.port == quiet.port]
+    return sorted((p for p in of_watch if JITTER_SECONDS < p.t - quiet.l0 < LADDER_SECONDS), key=lambda p: p.t)
+
+
+def is_the_reports(records: list[Record]) -> bool:
+    """The report's packets 3, 4 and 5, one after the other, and nothing else; then the connection's end."""
+    match ladder(records):
+        case [
+            # 3: the server answers the client on a connection that conntrack knows.
+            Packet(link="server", direction="to-client", peer=None) as left,
+            # 4: it is forwarded, with the server's own address.
+            Packet(link="client", direction="to-client") as came,
+            # 5: the client's kernel knows no such connection and resets that address; a legitimate packet: it arrives.
+            Packet(link="client", direction="to-server", flags="R") as reset,
+            Packet(link="server", direction="to-server", flags="R") as arrived,
+        ]:
+            same = (came.seq, came.peer, reset.peer) == (left.seq, API_ADDRESS, API_ADDRESS)
+            answers = reset.seq == left.ack == arrived.seq
+        case _:
+            return False
+    # "Let's close the connection": the server's socket is gone, the client's is as it was.
+    at_touch = [r for r in records if isinstance(r, Sockets) and r.moment == "touch"]
+    states = {r.side: [each.state for each in r.sockets if each.port == left.port] for r in at_touch}
+    return same and answers and states == {"client": ["ESTABLISHED"], "server": []}
+
+
+@pytest.mark.parametrize("scenario", LEAKS)
+def test_a_stray_packet_resets_the_connection(scenario: str) -> None:
+    """Its ladder: the un-NATed packet, the reset, the server's end, of which the client is not told."""
+    records = of(INVALID, f"python-urllib3/default/{scenario}")
+    assert is_the_reports(records)
+    assert observed(records) is None
+
+
+@pytest.mark.parametrize("broken", ["translated", "not reset", "another's reset", "still open", "one more"])
+def test_another_ladder_is_not_the_reports(broken: str) -> None:
+    """The mutants of the test above."""
+    records = of(INVALID, f"python-urllib3/default/{LEAKS[0]}")
+    _, came, reset, arrived = ladder(records)
+    server = next(r for r in records if isinstance(r, Sockets) and (r.side, r.moment) == ("server", "touch"))
+    client = next(r for r in records if isinstance(r, Sockets) and (r.side, r.moment) == ("client", "touch"))
+    changed: dict[str, list[tuple[Record, Record | None]]] = {
+        "translated": [(came, came.model_copy(update={"peer": None}))],
+        "not reset": [(reset, None), (arrived, None)],
+        "another's reset": [(reset, reset.model_copy(update={"seq": reset.seq + 1}))],
+        "still open": [(server, server.model_copy(update={"sockets": client.sockets}))],
+        "one more": [],
+    }
+    others = {id(old): new for old, new in changed[broken]}
+    mutant = [new for r in records if (new := others.get(id(r), r)) is not None]
+    again = [arrived.model_copy(update={"t": arrived.t + 0.1})] if broken == "one more" else []
+    assert not is_the_reports([*mutant, *again])
+
+
+def test_either_cure_stops_it_at_another_step() -> None:
+    """DROP INVALID at packet 4, be_liberal at packet 5; the watch goes on."""
+    drops, liberal = (of(INVALID, f"python-urllib3/default/{scenario}") for scenario in (DROPS, LIBERAL))
+    [left] = ladder(drops)
+    assert (left.link, left.direction) == ("server", "to-client")
+
+    left, came, answer, arrived = ladder(liberal)
+    assert (came.link, came.direction, came.seq, came.peer) == ("client", "to-client", left.seq, None)
+    assert (answer.link, answer.flags, answer.peer) == ("client", "A", None)
+    assert (arrived.link, arrived.flags, arrived.seq) == ("server", "A", answer.seq)
+
+    for records in (drops, liberal):
+        assert not is_the_reports(records)
+        assert observed(records) is not None
+        assert list(connections(records)) == [settled(records).port]

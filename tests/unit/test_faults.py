@@ -1,14 +1,24 @@
-"""Faults say in known words what they need."""
+"""Faults say in known words what they need; those of a server of their own leave nothing to heal."""
 
 from __future__ import annotations
+
+import time
+from typing import Any, cast
 
 import pytest
 
 from watcher import faults
 from watcher.catalog import Catalog
-from watcher.errors import UsageError
+from watcher.errors import LabFailure, UsageError
+from watcher.faults import Fault
+from watcher.lab.addresses import Server
+from watcher.lab.namespace import Namespace
+from watcher.lab.scene import OwnServer, Scene
+from watcher.model import Balancer
 
 CATALOG = Catalog.load()
+ON_OWN_SERVERS = [name for name in faults.names() if "own-backend" in faults.load(name).NEEDS]
+"""Those that ``tests/lab/test_healing.py`` leaves out: what they harm ends with its scenario."""
 
 
 @pytest.mark.parametrize("name", faults.names())
@@ -27,3 +37,70 @@ def test_every_scenario_has_what_its_fault_needs(name: str) -> None:
     """One that comes with the software and cannot be run."""
     scenario = CATALOG.scenarios[name]
     faults.check(scenario, CATALOG.paths[scenario.path])
+
+
+class Broken:
+    """A path without flows, or a server, on which every act fails but those that are named."""
+
+    balancer = Balancer.LAB
+
+    def __init__(self, *works: str) -> None:
+        self.works = works
+
+    def established(self) -> tuple[()]:
+        return ()
+
+    def __getattr__(self, name: str) -> Any:
+        def act(*_: object) -> None:
+            if name not in self.works:
+                raise LabFailure(f"{name} is out of order")
+
+        return act
+
+
+def scene(*works: str, own: bool = True) -> Scene:
+    path, server, nowhere = cast(Any, Broken(*works)), cast(OwnServer, Broken(*works)), cast(Namespace, Broken())
+    return Scene(path=path, cluster=nowhere, shared=Server("192.0.2.1", 443), own=server if own else None)
+
+
+def healed_twice(fault: Fault, where: Scene) -> None:
+    for _ in range(2):
+        fault.heal(where)
+
+
+@pytest.mark.parametrize("name", ON_OWN_SERVERS)
+def test_healing_without_a_harm_is_harmless(name: str) -> None:
+    """A cell that ended before its fault, or without a server, is spoilt by the clean-up that follows."""
+    healed_twice(faults.load(name), scene())
+    healed_twice(faults.load(name), scene(own=False))
+
+
+@pytest.mark.parametrize("works", ["nothing", "lead_to"])
+@pytest.mark.parametrize("name", ON_OWN_SERVERS)
+def test_healing_after_a_failure_is_harmless(name: str, works: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure of the harm is what must be reported, and not another one of the clean-up that follows it."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    fault, where = faults.load(name), scene(works)
+    with pytest.raises(LabFailure):
+        fault.apply(where)
+    healed_twice(fault, where)
+
+
+def test_a_healing_that_acts_on_the_server_is_found() -> None:
+    """The mutant of the tests above."""
+
+    class Eager:
+        NEEDS = frozenset({"own-backend"})
+
+        def apply(self, scene: Scene) -> None:
+            raise AssertionError(scene)
+
+        def heal(self, scene: Scene) -> None:
+            assert scene.own is not None
+            scene.own.vanish("silence")
+
+    with pytest.raises(LabFailure):
+        healed_twice(Eager(), scene())
+    with pytest.raises(AssertionError):
+        healed_twice(Eager(), scene(own=False))
+    assert len(ON_OWN_SERVERS) >= 6

@@ -6,16 +6,13 @@ from watcher.judge import asking, busy, keepalive
 from watcher.judge.case import Case, Incomplete
 from watcher.judge.ends import asked_ends
 from watcher.judge.flows import Flow
-from watcher.judge.proofs.process import STOPPED
-from watcher.judge.verdict import Judgement, died
+from watcher.judge.recovery import recovery, stopped
+from watcher.judge.verdict import Judgement
 from watcher.model import Control
 from watcher.records import Probed, Touched
 
 MAX_LISTED = 20
 """Flows, resets and the like that are listed one by one; the rest is only counted."""
-
-STOP_SECONDS = 5.0
-"""So long at most the harness waits for a program that it asked to end; connections end meanwhile."""
 
 
 def gather(case: Case, judgement: Judgement, folder: str | None) -> dict[str, object]:
@@ -145,7 +142,7 @@ def _travel(case: Case) -> dict[str, object]:
         "resets": resets[:MAX_LISTED],
         "resets_total": len(resets),
         "ends_asked_for": [{"flag": end.flag, "at": case.after_l0(end.t)} for end in asked],
-        "recovery": _recovery(case),
+        "recovery": recovery(case),
     }
 
 
@@ -160,46 +157,3 @@ def _flow(case: Case, flow: Flow) -> dict[str, object]:
         "stopped": sum(packet.stopped for packet in flow.packets),
         "end": None if end is None else {"by": end.by, "flag": end.flag, "at": case.after_l0(end.t)},
     }
-
-
-def _recovery(case: Case) -> dict[str, object]:
-    """When the client learned of the watch's end, when it had its next connection, and when it saw the change.
-
-    It never learns where its connection outlived the fault; one that it opened meanwhile is told all the same.
-    """
-    seen = case.facts.observed(case.touch)
-    lost = [expired.flow for expired in case.expired] or list(case.cut)
-    ends = [_awake(case, end.t) for flow in lost if (end := flow.client_end()) is not None]
-    stop = stopped(case)
-    detected = min((t for t in ends if t < stop), default=None)
-    since = detected if detected is not None or case.applied is None else case.applied.t
-    reconnected = None
-    if since is not None:
-        reconnected = min(
-            (f.established for f in case.flows if f.established is not None and since <= f.established < stop),
-            default=None,
-        )
-    death = died(case)
-    moments = {
-        "detected": detected,
-        "reconnected": reconnected,
-        "observed": seen,
-        "died": None if death is None else death.t,
-    }
-    return {name: None if t is None else case.after_l0(t) for name, t in moments.items()}
-
-
-def _awake(case: Case, t: float) -> float:
-    """When a process that was stopped at that time could first act on what its kernel was told."""
-    looked = case.facts.process.get("healed")
-    frozen = looked is not None and looked.state == STOPPED and case.applied is not None
-    return case.healed if frozen and case.struck <= t < case.healed else t
-
-
-def stopped(case: Case) -> float:
-    """From when on the harness ends the program: its connections end with it, and that is no detection."""
-    looked = case.facts.sockets.get("close")
-    if looked is not None:
-        return looked.t
-    exited = case.facts.exited
-    return exited.t - STOP_SECONDS if exited is not None and exited.by_harness else case.closed

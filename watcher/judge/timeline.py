@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from watcher.judge import evidence, ladder
+from watcher.judge import ladder
 from watcher.judge.case import Case, Incomplete
+from watcher.judge.recovery import stopped
 from watcher.judge.replay import Replayed, cells
 from watcher.records import FlowKey, Record, Socket
 from watcher.timeline import (
@@ -47,7 +48,7 @@ def timelines(records: Iterable[Record]) -> dict[str, Timeline]:
 
 def timeline(case: Case, replayed: Replayed) -> Timeline:
     """Raises Incomplete for a cell that has no L0."""
-    stop = case.after_l0(evidence.stopped(case))
+    stop = case.after_l0(stopped(case))
     packets = list(_packets(case, stop))
     steps, left_out = ladder.steps(case, stop)
     said = [

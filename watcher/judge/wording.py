@@ -55,12 +55,7 @@ def death(case: Case, ended: Program) -> str:
 def stuck(case: Case) -> str:
     timing = case.plan.timing
     over = case.window_opens + timing.window_seconds
-    if case.plan.control is not None and not case.flows:
-        state = "it was not on a path"
-    elif any(flow.open_at(over) for flow in case.flows):
-        state = "its connection was still open"
-    else:
-        state = "it had no connection"
+    state = "it was not on a path" if case.plan.control is not None and not case.flows else _connected(case, over)
     closed = f"{state} when the window closed {seconds(timing.window_seconds)} later"
     return f"never saw the change; {closed}{_seen_before(case)}{_no_keepalive(case)}{_foretold(case)}"
 
@@ -73,6 +68,18 @@ def ending(case: Case) -> str:
             return f": {_how(ended)}{_last_words(case)}"
     error = facts.events.get("error")
     return f": {_short(error.message)}" if error is not None and error.message else ""
+
+
+def _connected(case: Case, t: float) -> str:
+    """Whether the client had a connection then, and whether it was the one that had carried the control touch."""
+    connections = [flow for flow in case.flows if flow.open_at(t)]
+    if not connections:
+        return "it had no connection"
+    if case.watch is None or case.watch in connections:
+        return "its connection was still open"
+    opened = max(flow.first for flow in connections)
+    side = "before" if opened < case.touch.sent else "after"
+    return f"a connection that it had opened {seconds(abs(case.touch.sent - opened))} {side} the change was still open"
 
 
 def _saw(case: Case, delay_seconds: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from watcher.model.cells import CellId, CellPlan, Control, Outcome, Skip, Timing, Touch, Verdict
 from watcher.model.clients import COMMAND_PLACES, Build, Client, LockFile, Stack, Timer
+from watcher.model.introductions import Introduction
 from watcher.model.networks import Backend, Balancer, Ending, Evidence, InvalidPackets, Path, Scenario, ServerKeepalive
 from watcher.model.results import (
     CellResult,
@@ -35,6 +36,7 @@ __all__ = [
     "Control",
     "Ending",
     "Evidence",
+    "Introduction",
     "InvalidPackets",
     "LockFile",
     "Name",

@@ -20,7 +20,7 @@ from watcher.lab.control_plane.running import ControlPlane
 from watcher.lab.namespace import Namespace
 from watcher.lab.path import Emit
 from watcher.lab.scene import OwnServer
-from watcher.model import Backend, Balancer, Scenario, ServerKeepalive, Stack
+from watcher.model import Backend, Balancer, Introduction, Scenario, ServerKeepalive, Stack
 from watcher.model import Path as ScenarioPath
 from watcher.programs.environments.together import Wanted
 from watcher.programs.probe import ProbeResult
@@ -144,3 +144,17 @@ def build(name: str) -> Wanted | None:
     wanted = getattr(load(name), "BUILD", None)
     assert wanted is None or isinstance(wanted, Wanted)
     return wanted
+
+
+def introduction(spoken: Collection[str]) -> Introduction:
+    """How a page introduces a run: the protocol's ``INTRODUCTION`` where all speak one that has it, else their names.
+
+    A run of the past may have spoken one that there is no more.
+    """
+    if len(spoken) == 1 and (own := next(iter(spoken))) in names():
+        told = getattr(load(own), "INTRODUCTION", None)
+        if isinstance(told, Introduction):
+            return told
+    general = Introduction()
+    listed = f" ({', '.join(sorted(spoken))})" if spoken else ""
+    return general.model_copy(update={"clients_do": general.clients_do + listed})

@@ -12,12 +12,19 @@ from watcher.lab.addresses import Server
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.own import OwnApiServer
 from watcher.lab.scene import OwnServer
-from watcher.model import Path, Scenario, Stack
+from watcher.model import Introduction, Path, Scenario, Stack
 from watcher.programs import probe
 from watcher.programs.probe import ProbeResult
 from watcher.protocols import Stage, Tenant, check_variant
 from watcher.records import ProbedTo
 from watcher.updater import Published
+
+INTRODUCTION = Introduction(
+    client="Kubernetes client",
+    clients_do="real client libraries watch a ConfigMap",
+    happens="the ConfigMap is changed",
+    connected="watching",
+)
 
 
 class WatchService:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from watcher import journal
+from watcher import journal, protocols
 from watcher.catalog import Catalog, FoundStack, clients_folder
 from watcher.errors import UsageError
 from watcher.judge.timeline import timelines
@@ -53,6 +53,7 @@ def surroundings(results: Results, run: Path, place: Path, repository: Path | No
         if name in results.stacks
     }
     return page.Surroundings(
+        introduction=protocols.introduction({stack.protocol for stack in results.stacks.values()}),
         programs={name: told for name, (told, _) in programs.items()},
         sources={name: text for _, files in programs.values() for name, text in files.items()},
         profiles={name: profile.description for name, profile in catalog.profiles.items()},

@@ -56,6 +56,8 @@ def _times(evidence: dict[str, Any], run: RunResult) -> Iterator[tuple[float, st
         "the touch was sent": evidence.get("touch", {}).get("sent"),
         "the program observed the touch": evidence.get("observed"),
         "the client knew that its connection was gone": evidence.get("recovery", {}).get("detected"),
+        "the client knew at the latest by now that its connection was gone: it tried to connect again, and neither"
+        " FIN nor RST of the old one had left it": evidence.get("recovery", {}).get("detected_at_latest"),
         "the client was connected again": evidence.get("recovery", {}).get("reconnected"),
         "the program ended": evidence.get("recovery", {}).get("died"),
         "the window closed; the harness ended the program": over,

@@ -6,11 +6,11 @@ import pytest
 
 from tests.unit.judge.findings import case_of
 from tests.unit.judge.stage import Connection, Stage, plan
-from tests.unit.judge.test_proofs_of_faults import frozen, one_way
+from tests.unit.judge.test_proofs_of_faults import FAULT, TOUCH, frozen, one_way, stage_of
 from tests.unit.judge.verdicts import judged, said
 from watcher.judge.fold import Judged
 from watcher.model import Evidence
-from watcher.records import Packet, Probed
+from watcher.records import Packet, Probed, Socket, Sockets
 
 
 def outage(observed: float, *, survives: bool = True, detected: float = 50.0, reconnected: float = 70.0) -> Judged:
@@ -62,6 +62,111 @@ def test_a_new_connection_beside_the_old_one() -> None:
     recovery = judged(stage.records, stage).evidence["recovery"]
     assert isinstance(recovery, dict)
     assert (recovery["detected"], recovery["reconnected"]) == (None, pytest.approx(100, abs=0.01))
+
+
+def queued(*held: Socket, opens: float = 46.0, looked: bool = True, dies: bool = False) -> dict[str, object]:
+    """The recovery of a client whose dead flow ends without a packet, and of what it holds in the end."""
+    stage, old = stage_of("blackhole", "flow-cut")
+    stage.apply_fault(FAULT, "client", "server")
+    stage.the_touch(TOUCH)
+    stage.say(old, TOUCH + 0.003, "server")
+    stage.say(old, TOUCH + 10, "client", 17)
+    new = stage.open(opens)
+    if looked:
+        sockets = (Socket(port=new.port, state="ESTABLISHED"), *held)
+        stage.add(Sockets(t=stage.at(TOUCH + 120.5), cell=stage.cell, moment="close", sockets=sockets))
+    if dies:
+        stage.program(TOUCH + 100, "exited", status=1, by_harness=False)
+    stage.end(TOUCH + 121, exits=not dies)
+    found = judged(stage.records, stage).evidence["recovery"]
+    assert isinstance(found, dict)
+    assert found["detected"] is None
+    assert found["reconnected"] == pytest.approx(opens, abs=0.01)
+    return found
+
+
+OLD = 40_001
+"""The first connection's port."""
+
+
+def test_an_end_that_never_left() -> None:
+    """A client that gave up in silence, its FIN behind unacknowledged data, seems never to have noticed."""
+    assert queued()["detected_at_latest"] == pytest.approx(46, abs=0.01)
+    # Given up, though its kernel has not done with it.
+    assert queued(Socket(port=OLD, state="FIN_WAIT1"))["detected_at_latest"] == pytest.approx(46, abs=0.01)
+
+
+@pytest.mark.parametrize("state", ["ESTABLISHED", "CLOSE_WAIT"])
+def test_a_dead_connection_that_is_still_held_was_not_noticed(state: str) -> None:
+    """The mutant of the above: a client that opens a second connection is credited with a detection."""
+    assert "detected_at_latest" not in queued(Socket(port=OLD, state=state))
+
+
+def test_nobody_knows_what_was_held_in_the_end() -> None:
+    """Where nobody looked, or the program is gone, that it holds nothing says nothing."""
+    assert "detected_at_latest" not in queued(looked=False)
+    assert "detected_at_latest" not in queued(dies=True)
+
+
+def test_it_knew_when_it_first_tried_in_vain() -> None:
+    """After an outage of a quarter of an hour the client seems to have slept through all of it."""
+    stage = Stage(plan("blackhole", fault="outage", fault_seconds=60.0, proof=Evidence(before=("path-dark",))))
+    stage.begin()
+    stage.apply_fault(2)
+    stage.dark = True
+    for t in (33, 47):
+        stage.send(Connection(50_000 + t), t, "client", "S")
+    stage.heal(62)
+    new = stage.open(70)
+    stage.the_touch(92)
+    held = (Socket(port=new.port, state="ESTABLISHED"),)
+    stage.add(Sockets(t=stage.at(212), cell=stage.cell, moment="close", sockets=held))
+    stage.end(213)
+    found = judged(stage.records, stage).evidence["recovery"]
+    assert isinstance(found, dict)
+    assert (found["detected"], found["detected_at_latest"]) == (None, pytest.approx(33, abs=0.01))
+    assert found["reconnected"] == pytest.approx(70, abs=0.01)
+
+
+def test_a_flow_that_was_forgotten_ends_without_a_packet_too() -> None:
+    """On a silent path the kernel gives up after a quarter of an hour, and the cell tells nothing of the recovery."""
+    stage = Stage(plan("azure-slb-silent", window_seconds=1000.0))
+    old = stage.begin()
+    stage.the_touch(270)
+    stage.say(old, 270.003, "client", 60)
+    new = stage.open(1200)
+    held = (Socket(port=new.port, state="ESTABLISHED"),)
+    stage.add(Sockets(t=stage.at(1270.5), cell=stage.cell, moment="close", sockets=held))
+    stage.end(1271)
+    found = judged(stage.records, stage).evidence["recovery"]
+    assert isinstance(found, dict)
+    assert found["detected"] is None
+    assert found["reconnected"] == pytest.approx(1200, abs=0.01)
+    assert found["detected_at_latest"] == pytest.approx(1200, abs=0.01)
+
+
+def slept(*, closes: float | None = None, opens: float | None = None) -> str:
+    """What the reason says of a client that never saw the change, and of its connections."""
+    stage, old = stage_of("blackhole", "flow-cut")
+    stage.apply_fault(FAULT, "client", "server")
+    stage.the_touch(TOUCH)
+    stage.say(old, TOUCH + 0.003, "server")
+    if closes is not None:
+        stage.close(old, closes, flags="RA")
+    if opens is not None:
+        stage.open(opens)
+    stage.end(TOUCH + 121)
+    verdict, reason = said(judged(sorted(stage.records, key=lambda record: record.t), stage))
+    assert verdict == "stuck"
+    return reason.removeprefix("never saw the change; ").removesuffix(" when the window closed 120.0 s later")
+
+
+@pytest.mark.parametrize(("opens", "when"), [(10.0, "22.0 s before"), (63.7, "31.7 s after")])
+def test_stuck_says_which_connection_was_open(opens: float, when: str) -> None:
+    """A client that had noticed and connected again is said to have slept on its old connection."""
+    assert slept(closes=opens - 1, opens=opens) == f"a connection that it had opened {when} the change was still open"
+    assert slept(opens=opens) == "its connection was still open"
+    assert slept(closes=opens - 1) == "it had no connection"
 
 
 def test_a_stopped_process_notices_nothing() -> None:

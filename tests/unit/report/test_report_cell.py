@@ -48,3 +48,16 @@ def test_a_cell_that_never_settled_has_no_times() -> None:
     found = results.by_key()["python-urllib3", "default", "azure-slb-silent"]
     bare = found.model_copy(update={"evidence": {"folder": "x"}, "proof": "unproven"})
     assert cell.text(bare, results.run).endswith("Proof: unproven\n")
+
+
+def test_a_detection_that_no_packet_shows_is_told_as_what_it_is() -> None:
+    """The cell says when the client was connected again, and not that it knew by then."""
+    results = recorded()
+    found = results.by_key()["python-urllib3", "default", "azure-slb-silent"]
+    moments = {"detected": None, "detected_at_latest": 46.1, "reconnected": 46.2, "observed": None, "died": None}
+    words = "the client knew at the latest by now"
+    told = cell.text(found.model_copy(update={"evidence": {**found.evidence, "recovery": moments}}), results.run)
+    [line] = [line for line in told.splitlines() if words in line]
+    assert "46.1" in line
+    assert "neither FIN nor RST of the old one had left it" in line
+    assert words not in cell.text(found, results.run)

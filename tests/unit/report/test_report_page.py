@@ -7,13 +7,16 @@ import gzip
 import json
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.report.examples import a_cell, a_full_run, a_run
+from watcher import protocols
 from watcher.catalog import Catalog
 from watcher.model import CellResult, Profile, Results, ScenarioResult, Settings, SettingsResult, Verdict
+from watcher.publish.page import render
 from watcher.report.clients import render as clients_table
 from watcher.report.diff import compare
 from watcher.report.index import Published
@@ -157,7 +160,7 @@ def test_all_outcomes_have_plain_words() -> None:
 def test_coverage_is_counted() -> None:
     """The page speaks of client libraries and does not say that they are all of one language."""
     two = (a_cell(stack="a"), a_cell(stack="b"), a_cell(stack="b", profile="retry"))
-    told = plain.coverage(a_run(*two))
+    told = plain.coverage(a_run(*two), protocols.introduction({"watch"}))
     assert told.startswith("1 client library (kubernetes) in 1 language (python), watching in 2 ways (stacks)")
     assert told.endswith("with 2 settings (profiles), in 1 network")
 
@@ -314,11 +317,22 @@ def test_a_reset_is_a_word() -> None:
 
 def test_what_is_tested_is_said_of_what_was() -> None:
     """A page of NATS clients that speaks of ConfigMaps."""
-    watches = a_run(a_cell())
+    run, watches = a_run(a_cell()), protocols.introduction({"watch"})
     assert plain.question(watches) == "Will my Kubernetes client still see a change through this network?"
-    assert "watch a ConfigMap" in plain.tested(watches)
-    stacks = {name: stack.model_copy(update={"protocol": "spoken"}) for name, stack in watches.stacks.items()}
-    others = watches.model_copy(update={"stacks": stacks})
-    assert plain.question(others) == "Will my client still see a change through this network?"
-    assert "real clients hold a connection open (spoken) through" in plain.tested(others)
-    assert "ConfigMap" not in plain.tested(others)
+    assert "watch a ConfigMap through" in plain.tested(run, watches)
+    for spoken, named in ({"watch", "nats"}, "nats, watch"), ({"nats"}, "nats"), ({"of the past"}, "of the past"):
+        others = protocols.introduction(spoken)
+        assert plain.question(others) == "Will my client still see a change through this network?"
+        assert f"real clients hold a connection open ({named}) through" in plain.tested(run, others)
+        assert "ConfigMap" not in plain.tested(run, others)
+
+
+def test_a_page_introduces_its_own_run(tmp_path: Path) -> None:
+    """The words are there, and no page has them: every run would be introduced as of any client."""
+    run = a_run(a_cell())
+    assert {stack.protocol for stack in run.stacks.values()} == {"watch"}
+    assert render(run, "run", tmp_path, tmp_path).count("watch a ConfigMap through") == 1
+    spoken = {name: stack.model_copy(update={"protocol": "nats"}) for name, stack in run.stacks.items()}
+    other = render(run.model_copy(update={"stacks": spoken}), "run", tmp_path, tmp_path)
+    assert "hold a connection open (nats) through" in other
+    assert "watch a ConfigMap" not in other

@@ -40,11 +40,9 @@ def ended_by_server(case: Case) -> Finding:
         else:
             flags.add(first.flag)
         last = max(last, first.t)
-    after = f"; on {said} of them the client had closed after the server's last data" if said else ""
-    return Finding(
-        True,
-        f"{ports(case.cut)} ended by the server, by {' and '.join(sorted(flags))}, {since_fault(case, last)}{after}",
-    )
+    how = " and ".join(sorted(flags)) or "its last data, upon which the client closed"
+    after = f"; on {said} of them the client had closed after the server's last data" if said and flags else ""
+    return Finding(True, f"{ports(case.cut)} ended by the server, by {how}, {since_fault(case, last)}{after}")
 
 
 @proof("server-gone", standing=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from watcher.model import Results, Verdict
+from watcher.model import Introduction, Results, Verdict
 from watcher.report.page.findings import Cure
 from watcher.report.words import MARKS, Reading, seconds_text
 
@@ -69,31 +69,21 @@ def delays(cure: Cure) -> str:
     return f"after {first} s" if first == last else f"after {first} to {last} s"
 
 
-def question(results: Results) -> str:
+def question(introduction: Introduction) -> str:
     """The page's heading."""
-    who = "Kubernetes client" if _only_watches(results) else "client"
-    return f"Will my {who} still see a change through this network?"
+    return f"Will my {introduction.client} still see a change through this network?"
 
 
-def tested(results: Results) -> str:
+def tested(results: Results, introduction: Introduction) -> str:
     """What happens in a cell, in three sentences."""
-    protocols = sorted({stack.protocol for stack in results.stacks.values()})
-    who, then = (
-        ("real client libraries watch a ConfigMap", "the ConfigMap is changed")
-        if _only_watches(results)
-        else (f"real clients hold a connection open ({', '.join(protocols)})", "a new value is published")
-    )
     return (
-        f"{who} through a real network that goes wrong in a known way: it forgets a quiet connection, or cuts it."
-        f" Then {then}. Does the client see it within {results.run.deadline_seconds:g} s?"
+        f"{introduction.clients_do} through a real network that goes wrong in a known way: it forgets a quiet"
+        f" connection, or cuts it. Then {introduction.happens}. Does the client see it within"
+        f" {results.run.deadline_seconds:g} s?"
     )
 
 
-def _only_watches(results: Results) -> bool:
-    return {stack.protocol for stack in results.stacks.values()} <= {"watch"}
-
-
-def coverage(results: Results) -> str:
+def coverage(results: Results, introduction: Introduction) -> str:
     """How much was tested, in numbers and, where they are few, in names."""
     stacks = {cell.stack for cell in results.cells}
     known = [stack for name, stack in results.stacks.items() if name in stacks]
@@ -103,7 +93,7 @@ def coverage(results: Results) -> str:
     return (
         f"{_number(libraries, 'client library', 'client libraries')}"
         f" in {_number(languages, 'language', 'languages')},"
-        f" {'watching' if _only_watches(results) else 'connected'} in {_counted(len(stacks), 'way', 'ways')} (stacks),"
+        f" {introduction.connected} in {_counted(len(stacks), 'way', 'ways')} (stacks),"
         f" with {_counted(len(settings), 'setting', 'settings')} (profiles),"
         f" in {_counted(len(results.scenarios), 'network', 'networks')}"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from watcher.model import Introduction
+
 
 @dataclass(frozen=True)
 class Program:
@@ -19,6 +21,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Surroundings:
+    introduction: Introduction = field(default_factory=Introduction)
+    """How the run is introduced to a reader."""
     programs: Mapping[str, Program] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     """Content of the programs' files, by name: stacks of one library share some."""
