@@ -39,6 +39,7 @@ LONGEST_FIRST = (
     "tests/contract/test_asking_programs.py",
     "tests/contract/test_line_programs.py",
     "tests/contract/test_message_programs.py",
+    "tests/contract/test_class_data.py",
     "tests/page/test_matrix_page.py",
     "tests/page/test_cell.py",
     "tests/deploy/test_admission.py",

@@ -229,6 +229,7 @@ def main() -> None:
         run, of_run = small_run(folder)
         figures += [*of_run, *judging(run), *matrix_page(), *soak()]
         costs, left_out = stacks.measured(folder / "stacks")
+    figures += [Figure(*figure) for figure in stacks.class_data(costs)]
     if "--json" in sys.argv:
         figures += [Figure(*figure) for figure in stacks.figures(costs)]
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")

@@ -16,6 +16,7 @@ from statistics import median
 
 from rich.table import Table
 
+from tests.bench import unshared
 from watcher import journal
 from watcher.catalog import Catalog
 from watcher.errors import WatcherError
@@ -47,10 +48,15 @@ class Cost:
 
 
 def measured(folder: Path) -> tuple[list[Cost], list[str]]:
-    """Of one real run over all stacks that are built, on the real control plane where it is at hand; and the stacks
-    that it says nothing about."""
+    """Of one real run over all stacks that are built, on the real control plane where it is at hand, those of the JVM
+    also without their shared class data; and the stacks that it says nothing about."""
+    names = list(built())
+    also: list[str] = []
+    if (twins := unshared.client(folder.with_name("unshared"), names)) is not None:
+        also = ["--client", str(twins[0])]
+        names += twins[1]
     command = [sys.executable, "-m", "watcher", "run", "--profiles", "default", "--jobs", AT_ONCE, "--repeat", REPEATS]
-    chosen = ["--stacks", ",".join(built()), "--scenario", str(SCENARIO), "--scenarios", SCENARIO.stem]
+    chosen = [*also, "--stacks", ",".join(names), "--scenario", str(SCENARIO), "--scenarios", SCENARIO.stem]
     # 3 is a run that cannot be trusted as a matrix: some stack was invalid, and is left out below.
     done = subprocess.run([*command, *chosen, "--output", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
@@ -107,6 +113,11 @@ def figures(found: Iterable[Cost]) -> Iterator[tuple[str, float, str, float | No
             ("touch to observation", cost.delay_ms, "ms", base and base.delay_ms),
         ):
             yield f"{name}: {what}", value, unit, value / than if than else None, BASE if than else ""
+
+
+def class_data(found: Iterable[Cost]) -> Iterator[tuple[str, float, str, float | None, str]]:
+    """What shared class data makes of a JVM's cost, of a run that had its stacks without it, too."""
+    yield from unshared.saved((cost.stack, cost.memory_mib, cost.cpu_seconds) for cost in found)
 
 
 def table(found: list[Cost], left_out: list[str]) -> Table:

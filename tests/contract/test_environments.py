@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from watcher.catalog import Catalog, FoundStack
+from watcher.programs.contract import UNSUPPORTED_STATUS
 
 Place = Callable[[FoundStack], Path]
 STACKS = Catalog.load().stacks
@@ -50,6 +51,43 @@ def test_its_modules_are_compiled(stack: str, place: Place) -> None:
     compiled = {entry.parents[1] / f"{entry.name.split('.')[0]}.py" for entry in entries if entry.suffix == ".pyc"}
     assert modules
     assert len(modules - compiled) < len(modules) / 100, "not compiled"
+
+
+def compiled_anew(command: list[str], *flags: str) -> tuple[int, int]:
+    """Of the libraries' modules that a program imports before it looks at its profile: compiled for it, and taken."""
+    python, *program = command
+    done = subprocess.run(
+        [python, "-B", "-v", *flags, *program],
+        env={"WATCHER_PROFILE": "none", "WATCHER_NAMESPACE": "none", "WATCHER_NAME": "none", "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == UNSUPPORTED_STATUS, done.stderr[-2000:]
+    said = [line for line in done.stderr.splitlines() if "-packages" in line]
+    # It names the source where it has compiled that, else what was compiled before.
+    anew = sum(line.startswith("# code object from ") and line.rstrip("'").endswith(".py") for line in said)
+    return anew, sum(" matches " in line for line in said)
+
+
+@pytest.mark.parametrize("stack", PYTHON)
+def test_no_cell_compiles_them(stack: str, command: Callable[..., list[str]]) -> None:
+    """Modules that are compiled, but older than their sources, or for another Python, are compiled again by each cell:
+    that is two thirds of its start.
+    """
+    arguments = command(stack)
+    anew, taken = compiled_anew(arguments)
+    assert taken > 0, "it imports no library"
+    assert anew == 0
+
+
+def test_the_check_sees_a_module_that_is_compiled_anew(command: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Else the check above says nothing."""
+    anew, taken = compiled_anew(command("python-urllib3"), "-X", f"pycache_prefix={tmp_path}")
+    assert anew > 10
+    assert taken == 0
 
 
 @pytest.mark.parametrize("stack", BUILT)

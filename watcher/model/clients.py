@@ -36,6 +36,8 @@ class Build(Value):
     """What names every library in one version, with its hash; in the form that the kind's own tool has for it."""
     needs: tuple[str, ...] = ()
     """Programs of the system that it cannot do without when it runs: ``kubectl``."""
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Of the stacks that run in it; never written in a manifest's ``[build]``, but filled in by ``Client.build_of``."""
 
     @model_validator(mode="after")
     def _lock_fits(self) -> Build:
@@ -94,8 +96,16 @@ class Client(Value):
     stack: tuple[Stack, ...] = Field(min_length=1)
 
     def build_of(self, stack: Stack) -> Build:
-        """The folder's, with the stack's own lock where it has one."""
-        return self.build if stack.lock is None else self.build.model_copy(update={"lock": stack.lock})
+        """The folder's, with the stack's own lock where it has one, and the commands of all that run with that lock."""
+        lock = stack.lock or self.build.lock
+        commands = tuple(other.command for other in self.stack if (other.lock or self.build.lock) == lock)
+        return self.build.model_copy(update={"lock": lock, "commands": commands})
+
+    @model_validator(mode="after")
+    def _commands_are_the_stacks_own(self) -> Client:
+        if self.build.commands:
+            raise ValueError("build.commands: commands are the stacks' own")
+        return self
 
     @model_validator(mode="after")
     def _only_what_is_built_has_a_lock(self) -> Client:

@@ -40,7 +40,7 @@ def environment_for(folder: Path, build: Build) -> Path:
     """
     if build.lock is None:
         return folder
-    project = Project(folder, build.lock, cache_folder())
+    project = Project(folder, build.lock, cache_folder(), build.commands)
     kind = kinds.load(build.kind)
     key = hashlib.sha256()
     for part in (*_contents(project, kind), *(text.encode() for text in kind.identity(project))):
@@ -93,17 +93,19 @@ def build(folder: Path, build: Build, *, on_line: Callable[[str], None] = lambda
             for left in (unfinished, place, *place.parent.glob(f"{scratches}*")):
                 if left.exists():
                     shutil.rmtree(left)
-            project = Project(folder, build.lock, cache_folder())
+            project, kind = Project(folder, build.lock, cache_folder(), build.commands), kinds.load(build.kind)
             with tempfile.TemporaryDirectory(prefix=scratches, dir=place.parent) as scratch:
                 try:
                     with log.open("w") as lines:
                         work = Work(project, unfinished, Path(scratch), log, lines, on_line)
-                        kinds.load(build.kind).make(project, work)
+                        kind.make(project, work)
                     _open_to_everybody(unfinished)
                 except BaseException:
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise
-            unfinished.rename(place)
+                unfinished.rename(place)
+                with log.open("a") as lines:
+                    kind.settle(project, Work(project, place, Path(scratch), log, lines, on_line))
             log.unlink()
     except OSError as error:
         raise WatcherError(

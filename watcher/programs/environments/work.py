@@ -30,6 +30,8 @@ class Project:
     """Relative to the folder."""
     cache: Path
     """The folder for all that is kept between builds."""
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Of the stacks that will run in the environment, as the manifest has them."""
 
     @property
     def lock_folder(self) -> str:

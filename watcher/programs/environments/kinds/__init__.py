@@ -27,6 +27,9 @@ class Kind(Protocol):
     def make(self, project: Project, work: Work) -> None:
         """Fills ``work.place``, which is not there yet. Raises WatcherError or OSError."""
 
+    def settle(self, project: Project, work: Work) -> None:
+        """Adds what can only be made where the environment stays: there, ``work.place`` is that. Not whole before."""
+
     def is_whole(self, place: Path) -> bool:
         """Whether an environment at ``place`` can be used; False where there is none."""
 

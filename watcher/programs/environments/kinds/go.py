@@ -36,6 +36,10 @@ def make(project: Project, work: Work) -> None:
         raise work.failure("no package of it is `main`", "a client is a program")
 
 
+def settle(_project: Project, _work: Work) -> None:
+    """Nothing: it is the same wherever it lies."""
+
+
 def is_whole(place: Path) -> bool:
     return (place / "bin").is_dir() and any((place / "bin").iterdir())
 

@@ -1,6 +1,7 @@
 """Java by Maven: the program's jar and those that it runs with, each of them held to a list of hashes.
 
 Maven has no lock of its own: versions are pinned in pom.xml, and what came of them is compared with the client's list.
+Beside them lies the shared class data of the commands that ask for it (``class_data``).
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ import shutil
 from pathlib import Path
 
 from watcher.errors import FileError, ToolMissing
+from watcher.programs.environments import class_data
 from watcher.programs.environments.work import Project, Work
 from watcher.toolchains.alone import alone
 from watcher.toolchains.command import has_home, needed
 
 GET = "install Maven and a JDK: in Debian and Ubuntu `apt-get install maven default-jdk-headless`"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+SETTLED = "class-data.txt"
+"""In the environment: what its class data was made from, or why there is none."""
 
 
-def identity(_project: Project) -> tuple[str, ...]:
+def identity(project: Project) -> tuple[str, ...]:
     needed("mvn", GET)
     home = _java_home()
     try:
         release = (home / "release").read_text()
     except OSError:
         release = ""
-    return str(home), release
+    # Class data is made of what the commands load.
+    return str(home), release, *("\0".join(command) for command in _sharing(project))
 
 
 def inputs(project: Project) -> tuple[Path, ...]:
@@ -60,8 +65,29 @@ def make(project: Project, work: Work) -> None:
     shutil.copyfile(made[0], libraries / made[0].name)
 
 
+def settle(project: Project, work: Work) -> None:
+    """Class data, where a command names it. HotSpot takes it only with the class path that it was made with."""
+    commands = [[part.format(environment=work.place, folder=project.folder) for part in c] for c in _sharing(project)]
+    said = "none: no command names it"
+    if commands:
+        try:
+            said = class_data.make(commands, class_data.Place(work.place, work.scratch), work.say)
+        except class_data.NoClassData as error:
+            said = f"none, so that its programs take longer to start: {error}"
+    work.say(f"shared class data: {said}")
+    settled = work.place / SETTLED
+    settled.write_text(f"{said}\n")
+    settled.chmod(0o644)
+
+
 def is_whole(place: Path) -> bool:
-    return (place / "bin" / "java").is_file() and any(place.glob("lib/*.jar"))
+    return all((place / name).is_file() for name in ("bin/java", SETTLED)) and any(place.glob("lib/*.jar"))
+
+
+def _sharing(project: Project) -> list[tuple[str, ...]]:
+    """The commands that use the archive."""
+    flag = f"-XX:SharedArchiveFile={{environment}}/{class_data.ARCHIVE}"
+    return [command for command in project.commands if flag in command]
 
 
 def _check(project: Project, work: Work, libraries: Path) -> None:

@@ -38,5 +38,9 @@ def make(project: Project, work: Work) -> None:
     )
 
 
+def settle(_project: Project, _work: Work) -> None:
+    """Nothing: it is the same wherever it lies."""
+
+
 def is_whole(place: Path) -> bool:
     return (place / "bin" / "node").is_file() and (place / "package.json").is_file()
