@@ -11,6 +11,7 @@ from watcher import faults
 from watcher.catalog import Catalog
 from watcher.errors import LabFailure, UsageError
 from watcher.faults import Fault
+from watcher.lab import local_pod
 from watcher.lab.addresses import Server
 from watcher.lab.namespace import Namespace
 from watcher.lab.scene import OwnServer, Scene
@@ -43,6 +44,7 @@ class Broken:
     """A path without flows, or a server, on which every act fails but those that are named."""
 
     balancer = Balancer.LAB
+    server = Server("192.0.2.2", 443)
 
     def __init__(self, *works: str) -> None:
         self.works = works
@@ -80,6 +82,7 @@ def test_healing_without_a_harm_is_harmless(name: str) -> None:
 def test_healing_after_a_failure_is_harmless(name: str, works: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure of the harm is what must be reported, and not another one of the clean-up that follows it."""
     monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(local_pod, "delete", Broken().delete)
     fault, where = faults.load(name), scene(works)
     with pytest.raises(LabFailure):
         fault.apply(where)
