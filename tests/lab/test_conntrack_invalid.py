@@ -203,21 +203,21 @@ async def leak_scene(ahead: int, octets: int, buffer: int | None) -> dict[str, A
 
     def listen() -> socket.socket:
         listener = socket.create_server((API_ADDRESS, API_KEEPALIVE_PORT))
-        listener.settimeout(5)
+        listener.settimeout(30)
         return listener
 
     def connect() -> socket.socket:
         made = socket.socket()
         if buffer is not None:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        made.settimeout(5)
+        made.settimeout(30)
         made.connect((VIRTUAL_ADDRESS, VIRTUAL_PORT))
         return made
 
     listener = cluster.enter(listen)
     client = await asyncio.to_thread(nets.client.enter, connect)
     server, _ = await asyncio.to_thread(listener.accept)
-    server.settimeout(5)
+    server.settimeout(30)
 
     def talk() -> None:
         for source, sink in ((client, server), (server, client)):
