@@ -131,8 +131,9 @@ def keep_names(pids: list[int], keeping: contextlib.ExitStack) -> set[str]:
     found = set()
     for pid in pids:
         with contextlib.suppress(OSError):
-            file = keeping.enter_context(Path(f"/proc/{pid}/ns/net").open("rb"))
-            found.add(f"net:[{os.fstat(file.fileno()).st_ino}]")
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            keeping.callback(os.close, descriptor)
+            found.add(f"net:[{os.fstat(descriptor).st_ino}]")
     return found
 
 

@@ -127,7 +127,7 @@ def others_left() -> list[str]:
 async def until(holds: Callable[[], bool]) -> None:
     """Returns when it holds, or when time is over: what was waited for is asserted by the tests."""
     end = time.monotonic() + WAIT_SECONDS
-    while not holds() and time.monotonic() < end:
+    while not holds() and time.monotonic() < end:  # noqa: ASYNC110 - the kernel's state, or a file: nothing tells of it
         await asyncio.sleep(0.1)
 
 

@@ -204,7 +204,7 @@ async def scene(programs: dict[str, str], folder: str, mutated: bool) -> dict[st
         # Longer than the 10 s after which a server that announces itself says so again.
         await asyncio.sleep(12)
         until = time.monotonic() + 2 * WAIT_SECONDS
-        while mutated and len(await lab.endpoints()) == 1 and time.monotonic() < until:
+        while mutated and len(await lab.endpoints()) == 1 and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
         seen["endpoints"] = await lab.endpoints()
         await harms(lab, owns, seen)

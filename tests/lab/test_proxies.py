@@ -178,8 +178,8 @@ async def idle_scene(proxy_idle: float, quiet: float) -> dict[str, Any]:
         fins = [each.t for each in stage.packets(client) if each.direction == "to-client" and "F" in each.flags]
         probes = [each for each in stage.packets(client) if each.direction == "to-server" and not each.length]
         return {
-            "client": said, "after": fins[0] - data[-1] if fins else None, "server": behind, "ends": stage.ends(client), "probes": len(probes),
-            "fresh": await stage.fresh(),
+            "client": said, "after": fins[0] - data[-1] if fins else None, "server": behind,
+            "ends": stage.ends(client), "probes": len(probes), "fresh": await stage.fresh(),
         }  # fmt: skip
 
 

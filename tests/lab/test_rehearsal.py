@@ -5,7 +5,6 @@ The soak here is a stand-in, so that what is tested is the stage. The real one's
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os

@@ -74,7 +74,7 @@ class Soak:
         self.process: asyncio.subprocess.Process | None = None
 
     def use(self, token: str) -> None:
-        """From now on the kubeconfig has this one; whoever reads the file meanwhile reads the old one or the new one."""
+        """From now on the kubeconfig has this token; who reads the file meanwhile reads the old one or the new one."""
         self._kubeconfig["users"] = [{"name": "u", "user": {"token": token}}]
         new = self.folder / "kubeconfig.new"
         new.write_text(json.dumps(self._kubeconfig))
@@ -166,7 +166,7 @@ async def test_a_deaf_program_is_a_miss_and_killing_the_soak_loses_none(soak: So
     process.kill()
     await process.wait()
     end = time.monotonic() + SECONDS
-    while soak.programs() and time.monotonic() < end:
+    while soak.programs() and time.monotonic() < end:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.05)
     assert soak.programs() == [], "programs outlive a killed supervisor"
 
