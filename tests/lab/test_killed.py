@@ -18,7 +18,7 @@ import pytest
 
 from tests.lab.environments import built
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 RUN = [sys.executable, "-m", "watcher", "run", "--output"]
 CHOICE = [
@@ -165,7 +165,7 @@ def kill(role: str, folder: Path) -> Aftermath:
         assert ours, "this would not see what it looks for"
         finished = set(count(lines(run / "journal.jsonl"), "closed"))
         os.kill(victim(role, process.pid, members), signal.SIGKILL)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=200)
         until = time.monotonic() + 30
         while any(alive(member) for member in members.items()) and time.monotonic() < until:
             time.sleep(0.1)
@@ -173,7 +173,7 @@ def kill(role: str, folder: Path) -> Aftermath:
         everybody = [int(place.name) for place in Path("/proc").glob("[0-9]*")]
         held = sorted(network_namespaces(everybody) & ours)
     again = subprocess.run(
-        [*RUN, str(run), "--resume"], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*RUN, str(run), "--resume"], env=environment, capture_output=True, text=True, timeout=200, check=False
     )
     records = lines(run / "journal.jsonl")
     return Aftermath(
