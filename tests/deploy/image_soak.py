@@ -19,12 +19,12 @@ from watcher.lab import network, sysctls
 from watcher.lab.control_plane.kubernetes import KubernetesControlPlane
 from watcher.lab.control_plane.running import Access
 
-OBSERVED_SECONDS = 120.0
+OBSERVED_SECONDS = 240.0
 PORT = 18_080
 
 
 def get(path: str) -> tuple[int, str]:
-    connection = HTTPConnection("127.0.0.1", PORT, timeout=5)
+    connection = HTTPConnection("127.0.0.1", PORT, timeout=30)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -87,7 +87,9 @@ def watched() -> bool:
 
 
 def told() -> bool:
-    return get("/readyz")[0] == 503
+    """Before it has asked for the first time it says that nothing is ready, too."""
+    status, said = get("/readyz")
+    return status == 503 and "401" in said
 
 
 def soak(

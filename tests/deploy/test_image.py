@@ -106,7 +106,8 @@ def test_the_client_environments_are_whole_for_any_user(image: str, storage: str
     """Otherwise a cluster that chooses the user id itself gets a soak that cannot start its programs."""
     assert image
     done = inside(storage, "build", *DEFAULT_STACKS.split(","), options=["--user=1234567:0"])
-    assert len(re.findall(r"ready in 0\.\d s", done.stdout + done.stderr)) == 4
+    # Nothing can be built here, without a network and without a place to write to: they are whole, or this fails.
+    assert len(re.findall(r"ready in \d+\.\d s", done.stdout + done.stderr)) == 4
     code = "import pathlib; print(len(list(pathlib.Path('/opt/watcher-cache').rglob('*.pyc'))))"
     assert int(python(storage, code, "--user=1234567:0")) > 1000
 

@@ -28,9 +28,9 @@ from watcher.lab.control_plane.binaries import Binaries, find
 from watcher.lab.control_plane.kube_proxy import RULES
 from watcher.lab.namespace import Namespace
 from watcher.lab.scene import Scene
-from watcher.model import CellPlan, Results
+from watcher.model import CellPlan, Results, Touch
 from watcher.programs.environments import cache_folder
-from watcher.records import Entry, LabError, Packet, Settled, Sockets
+from watcher.records import Entry, LabError, Packet, Settled, Sockets, Touched
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -94,15 +94,17 @@ def records(folder: Path, scenario: str, profile: str = "default") -> list[Entry
     return [each for each in journal.read(folder) if each.cell == f"{STACK}/{profile}/{scenario}#1"]
 
 
-def after_l0(folder: Path, scenario: str, seconds: float = 2.0) -> list[Packet]:
-    """The watch's packets once L0 has crossed both links, for a while that ends before the touch.
+def after_l0(folder: Path, scenario: str) -> list[Packet]:
+    """The watch's packets once L0 has crossed both links, and before the touch.
 
     Other ports: the connection that told the lab that kube-proxy is ready, which the server may still be closing.
     """
     here = records(folder, scenario)
     (settled,) = (each for each in here if isinstance(each, Settled))
+    (touch,) = (each for each in here if isinstance(each, Touched) and each.role is Touch.TOUCH)
     packets = (each for each in here if isinstance(each, Packet) and each.port == settled.port)
-    return sorted((each for each in packets if JITTER_SECONDS < each.t - settled.l0 < seconds), key=lambda each: each.t)
+    between = (each for each in packets if settled.l0 + JITTER_SECONDS < each.t < touch.sent)
+    return sorted(between, key=lambda each: each.t)
 
 
 @pytest.mark.parametrize(("scenario", "profile"), EXPECTED)
@@ -203,21 +205,21 @@ async def leak_scene(ahead: int, octets: int, buffer: int | None) -> dict[str, A
 
     def listen() -> socket.socket:
         listener = socket.create_server((API_ADDRESS, API_KEEPALIVE_PORT))
-        listener.settimeout(5)
+        listener.settimeout(30)
         return listener
 
     def connect() -> socket.socket:
         made = socket.socket()
         if buffer is not None:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        made.settimeout(5)
+        made.settimeout(30)
         made.connect((VIRTUAL_ADDRESS, VIRTUAL_PORT))
         return made
 
     listener = cluster.enter(listen)
     client = await asyncio.to_thread(nets.client.enter, connect)
     server, _ = await asyncio.to_thread(listener.accept)
-    server.settimeout(5)
+    server.settimeout(30)
 
     def talk() -> None:
         for source, sink in ((client, server), (server, client)):

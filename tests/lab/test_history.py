@@ -46,7 +46,7 @@ class Asking:
         def ask() -> tuple[int, dict[str, Any]]:
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
             with urllib3.HTTPSConnectionPool(
-                VIRTUAL_ADDRESS, VIRTUAL_PORT, ca_certs=str(self._authority), timeout=5, retries=False
+                VIRTUAL_ADDRESS, VIRTUAL_PORT, ca_certs=str(self._authority), timeout=30, retries=False
             ) as pool:
                 headers = self._headers | {"Content-Type": kind}
                 for body in bodies[:-1]:

@@ -110,7 +110,7 @@ async def measure(number: int, name: str, cluster: Namespace, access: Access) ->
     process = await asyncio.create_subprocess_exec(
         "nsenter", f"--net={nets.client.path}", "--", sys.executable, "-c", program,
         "path", "--kubeconfig", str(kubeconfig(access)), "--context", "lab", "--ages", AGES,
-        "--try-seconds", "3", "--json",
+        "--try-seconds", "5", "--json",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
@@ -263,11 +263,11 @@ async def crlf_scene(programs: list[str] | None) -> list[dict[str, Any]]:
             api = ApiServer(access.host, port, access.ca_pem, access.token)
             connection = IdleConnection(api, SPACE, trigger.name)
             await asyncio.to_thread(connection.open)
-            outcome, _ = await asyncio.to_thread(connection.try_, 5.0)
+            outcome, _ = await asyncio.to_thread(connection.try_, 30.0)
             touched = await updater.touch(trigger, Touch.CONTROL)
             stream = connection._socket
             assert stream is not None
-            stream.settimeout(5)
+            stream.settimeout(30)
             data, more = b"", b"none yet"
             while more and touched.nonce.encode() not in data:
                 more = bytes(await asyncio.to_thread(stream.recv, 1 << 14))
@@ -307,7 +307,10 @@ QUIET = {"none": (False, API_PORT), "client": (True, API_PORT), "server": (False
 
 
 async def quiet_scene(restricted: bool) -> dict[str, Any]:
-    """Four programs hold a quiet watch each; they are looked at from outside for 9 s.
+    """Four programs hold a quiet watch each; they are looked at from outside for 17 s.
+
+    So long that the server's probes, 4 s apart, are told as 3.2 to 5 s apart, whenever the first one came and however
+    late the second look is.
 
     ``restricted``: as in a pod whose seccomp profile refuses pidfd_getfd.
     """
@@ -334,9 +337,10 @@ async def quiet_scene(restricted: bool) -> dict[str, Any]:
             child.stdin.write(json.dumps({"api": api, "namespace": SPACE, "keepalive": keepalive}).encode() + b"\n")
         for child in children.values():
             assert child.stdout is not None
-            await asyncio.wait_for(child.stdout.readline(), 20)
+            await asyncio.wait_for(child.stdout.readline(), 60)
+        await asyncio.sleep(1)  # until nothing of the answers is on its way
         watches = {name: quiet.QuietWatch(least_quiet_seconds=5) for name in QUIET}
-        for pause in (9.0, 0.0):
+        for pause in (17.0, 0.0):
             for name, watch in watches.items():
                 watch.look(children[name].pid)
             await asyncio.sleep(pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 from tests.lab.environments import built
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 RUN = [sys.executable, "-m", "watcher", "run", "--output"]
 CHOICE = [
@@ -34,7 +35,7 @@ class Aftermath:
     status: int
     errors: str
     left: list[str]
-    """Processes of the run that were still there ten seconds later."""
+    """Processes of the run that were still there a while later."""
     namespaces: list[str]
     """Network namespaces of the run that something still holds."""
     temporary: list[str]
@@ -123,6 +124,19 @@ def network_namespaces(pids: Iterator[int] | list[int]) -> set[str]:
     return found
 
 
+def keep_names(pids: list[int], keeping: contextlib.ExitStack) -> set[str]:
+    """The network namespaces of these processes, each held open meanwhile: the kernel gives the name of one that is
+    gone to the next that anybody makes, here a run beside this one.
+    """
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            keeping.callback(os.close, descriptor)
+            found.add(f"net:[{os.fstat(descriptor).st_ino}]")
+    return found
+
+
 def ripe(role: str, records: list[dict[str, object]]) -> bool:
     """A cell is closed, and a program that is to be killed has come as far as its fault: before that nothing could be
     said of it, and a run of three cells cannot be trusted with one of them invalid.
@@ -140,24 +154,26 @@ def kill(role: str, folder: Path) -> Aftermath:
     process = subprocess.Popen(
         [*RUN, str(run), *CHOICE], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    until = time.monotonic() + 90
+    until = time.monotonic() + 150
     while not ripe(role, lines(run / "journal.jsonl")):
         assert time.monotonic() < until, "no cell was closed in time"
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     members = family(process.pid)
-    ours = network_namespaces(list(members)) - network_namespaces([os.getpid()])
-    finished = set(count(lines(run / "journal.jsonl"), "closed"))
-    os.kill(victim(role, process.pid, members), signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
-    until = time.monotonic() + 10
-    while any(alive(member) for member in members.items()) and time.monotonic() < until:
-        time.sleep(0.1)
-    left = [command_line(pid) for pid, start in members.items() if alive((pid, start))]
-    everybody = [int(place.name) for place in Path("/proc").glob("[0-9]*")]
-    held = sorted(network_namespaces(everybody) & ours)
+    with contextlib.ExitStack() as keeping:
+        ours = keep_names(list(members), keeping) - network_namespaces([os.getpid()])
+        assert ours, "this would not see what it looks for"
+        finished = set(count(lines(run / "journal.jsonl"), "closed"))
+        os.kill(victim(role, process.pid, members), signal.SIGKILL)
+        _, errors = process.communicate(timeout=200)
+        until = time.monotonic() + 30
+        while any(alive(member) for member in members.items()) and time.monotonic() < until:
+            time.sleep(0.1)
+        left = [command_line(pid) for pid, start in members.items() if alive((pid, start))]
+        everybody = [int(place.name) for place in Path("/proc").glob("[0-9]*")]
+        held = sorted(network_namespaces(everybody) & ours)
     again = subprocess.run(
-        [*RUN, str(run), "--resume"], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*RUN, str(run), "--resume"], env=environment, capture_output=True, text=True, timeout=200, check=False
     )
     records = lines(run / "journal.jsonl")
     return Aftermath(

@@ -204,13 +204,13 @@ async def path_scene(programs: dict[str, str], folder: str, mutated: bool) -> di
     return seen
 
 
-def connect() -> socket.socket:
-    return socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=1)
+def connect(seconds: float = 30) -> socket.socket:
+    return socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=seconds)
 
 
 def leads_somewhere() -> bool:
     try:
-        connect().close()
+        connect(1).close()
     except OSError:
         return False
     return True
@@ -245,7 +245,7 @@ def test_a_path_is_what_the_plan_says_with_kube_proxy_in_it(
             assert seen["wrong"] == {}
 
 
-async def ends_scene(program: str, folder: str) -> dict[str, Any]:
+async def ends_scene(program: str, folder: str, ready_seconds: float) -> dict[str, Any]:
     """A kube-proxy that is no kube-proxy, in a cell's path of its own."""
     cluster = network.make_cluster()
     nets = network.CellNetwork.named(1)
@@ -253,7 +253,7 @@ async def ends_scene(program: str, folder: str) -> dict[str, Any]:
     network.make_cell(nets, cluster, owns_virtual=False)
     access = kube_proxy.access("", "a-token")
     started = await KubeProxy.start(Path(program), Balancer.KUBE_PROXY_NFTABLES, nets, access, folder=Path(folder))
-    kube_proxy.READY_SECONDS = 1.0
+    kube_proxy.READY_SECONDS = ready_seconds
     try:
         await started.ready()
     except ControlPlaneFailure as failure:
@@ -264,17 +264,22 @@ async def ends_scene(program: str, folder: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
-    [("/bin/false", "kube-proxy ended (status 1)"), ("sleep", "kube-proxy had no rules for 10.96.0.1:443 after 1 s")],
+    ("program", "ready_seconds", "said"),
+    [
+        ("/bin/false", 60, "kube-proxy ended (status 1)"),
+        ("sleep", 1, "kube-proxy had no rules for 10.96.0.1:443 after 1 s"),
+    ],
 )
-def test_a_kube_proxy_that_makes_no_rules_is_told_with_its_log(program: str, said: str, tmp_path: Path) -> None:
+def test_a_kube_proxy_that_makes_no_rules_is_told_with_its_log(
+    program: str, ready_seconds: float, said: str, tmp_path: Path
+) -> None:
     """Otherwise its cell's client is blamed for a path that leads nowhere, or waits for ever."""
     if program == "sleep":
         script = tmp_path / "sleeping"
-        script.write_text("#!/bin/sh\nexec sleep 60\n")
+        script.write_text("#!/bin/sh\nexec sleep 600\n")
         script.chmod(0o755)
         program = str(script)
     tmp_path.chmod(0o755)
-    seen = run_inside(ends_scene, program, str(tmp_path))
+    seen = run_inside(ends_scene, program, str(tmp_path), ready_seconds)
     assert said in seen["said"]
     assert str(tmp_path / LOG) in seen["said"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import ssl
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ pytestmark = pytest.mark.lab
 
 LONGEST_CELL_SECONDS = 7_200
 SELECT = "fieldSelector=metadata.name%3Dtrigger"
+WAIT_SECONDS = 30.0
+"""For what takes milliseconds where the machine is not busy."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ class Watch:
     """A watch of one trigger over one connection, HTTP/1.1, as the plainest of clients makes it."""
 
     def __init__(self, access: Access, token: str, namespace: str, *, host: str, port: int) -> None:
-        raw = socket.create_connection((host, port), timeout=10)
+        raw = socket.create_connection((host, port), timeout=WAIT_SECONDS)
         context = ssl.create_default_context(cadata=access.ca_pem)
         self._stream = context.wrap_socket(raw, server_hostname=host)
         self.port = self._stream.getsockname()[1]
@@ -76,7 +80,7 @@ class Watch:
         self.seen = b""
 
     def until(self, wanted: str) -> bool:
-        """Whether this text comes within 10 s."""
+        """Whether this text comes in time."""
         while wanted.encode() not in self.seen:
             try:
                 data = self._stream.recv(1 << 16)
@@ -112,8 +116,19 @@ def mutate() -> None:
 
 def others_left() -> list[str]:
     """Programs of the sandbox besides this one and its own."""
-    others = [entry for entry in Path("/proc").glob("[0-9]*") if int(entry.name) != os.getpid()]
-    return [(entry / "comm").read_text().strip() for entry in others]
+    left = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # one that ends just now is not left
+            if int(entry.name) != os.getpid():
+                left.append((entry / "comm").read_text().strip())
+    return left
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Returns when it holds, or when time is over: what was waited for is asserted by the tests."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not holds() and time.monotonic() < end:  # noqa: ASYNC110 - the kernel's state, or a file: nothing tells of it
+        await asyncio.sleep(0.1)
 
 
 async def cell_scene(programs: list[str], folder: str, mutated: bool) -> dict[str, Any]:
@@ -149,13 +164,21 @@ async def cell_scene(programs: list[str], folder: str, mutated: bool) -> dict[st
         for port, watch in watches.items():
             seen[f"observed on {port}"] = await asyncio.to_thread(watch.until, touched.nonce)
         await asyncio.sleep(0.5)  # until nothing is unacknowledged, and the sockets' timers are those of silence
-        for component in running.components:
-            seen[component.name] = [each.model_dump() for each in sockets.of_process(component.pid)]
+
+        def look() -> bool:
+            for component in running.components:
+                seen[component.name] = [each.model_dump() for each in sockets.of_process(component.pid)]
+            seen["age"] = time.monotonic() - began
+            watched = on_port(seen, "haproxy", API_PORT) + on_port(seen, "kube-apiserver-1", API_KEEPALIVE_PORT)
+            return all(each["timer"] in (None, "keepalive") for each in watched)
+
+        await until(look)
         seen["memory"] = running.memory_mib()
         for watch in watches.values():
             watch.close()
         seen["client port"] = watches[API_PORT].port
-        await asyncio.sleep(0.2)
+        proxys = Path(folder) / LOGS / "haproxy.log"
+        await until(lambda: f":{seen['client port']} " in proxys.read_text())
         updater.close()
     seen["left"] = others_left()
     return seen
@@ -170,7 +193,7 @@ def claims(token: str) -> dict[str, Any]:
 def handshake(ca_pem: str) -> str:
     try:
         context = ssl.create_default_context(cadata=ca_pem)
-        with socket.create_connection((API_ADDRESS, API_PORT), timeout=5) as raw:
+        with socket.create_connection((API_ADDRESS, API_PORT), timeout=WAIT_SECONDS) as raw:
             context.wrap_socket(raw, server_hostname=API_ADDRESS).close()
     except ssl.SSLCertVerificationError:
         return "refused"
@@ -214,7 +237,7 @@ def cell(programs: list[str], run_folder: Path) -> dict[str, Any]:
 def test_it_is_ready_and_says_which_release_it_is(cell: dict[str, Any], programs: list[str]) -> None:
     """Otherwise results name a version of Kubernetes that they are not about, or a lab never starts."""
     assert cell["version"] == f"v{programs[2]}"
-    assert cell["seconds"] < 20  # 2 to 4 s; what a bench measures, a test on a busy machine cannot
+    assert cell["seconds"] < kubernetes.READY_SECONDS  # 2 to 4 s; that a bench measures, a busy machine cannot
 
 
 def test_nothing_is_left_running_after_it(cell: dict[str, Any]) -> None:
@@ -270,7 +293,9 @@ def test_the_api_server_itself_probes_after_180_seconds(cell: dict[str, Any]) ->
     assert found
     assert {each["keepalive_idle_seconds"] for each in found} == {180}
     assert {each["timer"] for each in found} == {"keepalive"}
-    assert all(170 < each["timer_seconds"] <= 180 for each in found)
+    # The kernel starts the timer with the connection, and none is older than the server.
+    assert all(180 - cell["age"] - 1 < each["timer_seconds"] <= 180 for each in found)
+    assert cell["age"] < 120, "so old that another timer than that of 180 s could pass for it"
 
 
 def test_the_audit_log_has_the_touch_and_the_watch(cell: dict[str, Any], run_folder: Path) -> None:
@@ -317,7 +342,7 @@ async def early_end_scene(programs: list[str], folder: str, victim: str) -> dict
             await asyncio.sleep(0.1)
             assert not ended.done()
             next(each for each in running.components if each.name == victim)._process.kill()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT_SECONDS):
                 await ended
     except ControlPlaneFailure as failure:
         return {"message": failure.message, "log": failure.log, "left": others_left()}
@@ -346,7 +371,8 @@ async def failed_start_scene(programs: list[str], folder: str, trouble: str) -> 
         # Its RBAC waits for an API that is switched off, for ever.
         line = f'exec {usable.kube_apiserver} "$@" --runtime-config=rbac.authorization.k8s.io/v1=false'
         usable = replace(usable, kube_apiserver=wrapped(folder, line))
-        kubernetes.READY_SECONDS = 12.0
+        # It must have come so far that it says what it waits for; 3 s where the machine is not busy.
+        kubernetes.READY_SECONDS = 30.0
     if trouble == "etcd":
         usable = replace(usable, etcd=wrapped(folder, "echo no space left on this device >&2; exit 7"))
     if trouble == "missing":
@@ -376,7 +402,7 @@ def wrapped(folder: str, line: str) -> Path:
         ("port", f"{API_ADDRESS}:{API_PORT}", "haproxy.log"),
         ("keepalive port", "address already in use", "kube-apiserver-1.log"),
         ("flag", "unknown flag: --no-such-flag", "kube-apiserver-1.log"),
-        ("never ready", "not ready after 12 s: /readyz: 500 [-]", ""),
+        ("never ready", "not ready after 30 s: /readyz: 500 [-]", ""),
         ("etcd", "no space left on this device", "etcd.log"),
         ("missing", "not-there", "etcd.log"),
         ("haproxy", "apt-get install haproxy", None),

@@ -49,7 +49,7 @@ async def scene(protocol: str) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     def connect(said: bytes = b"") -> socket.socket:
-        made = socket.create_connection((at.address, at.port), timeout=5)
+        made = socket.create_connection((at.address, at.port), timeout=30)
         made.sendall(said)
         return made
 
@@ -61,7 +61,7 @@ async def scene(protocol: str) -> dict[str, Any]:
         seen["variables"] = dict(await service.admit(tenant))
         seen["twice"] = await failure(module, stage)
         seen["works"] = await publish(service, tenant)
-        seen["probe"] = service.probe(tenant, "virtual", 2, since="").ok
+        seen["probe"] = service.probe(tenant, "virtual", 30, since="").ok
         half = connect(HALF[protocol])
         seen["beside half a message"] = await publish(service, tenant)
         half.close()
@@ -76,7 +76,7 @@ async def scene(protocol: str) -> dict[str, Any]:
         component.signal(signal.SIGKILL)
         await component.stop()
         seen["publish after its end"] = await publish(service, tenant)
-        seen["probe after its end"] = service.probe(tenant, "virtual", 2, since="").error
+        seen["probe after its end"] = service.probe(tenant, "virtual", 30, since="").error
         try:
             await service.admit(tenant)
         except LabFailure as error:

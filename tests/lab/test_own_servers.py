@@ -39,6 +39,8 @@ ALL = (KILLED, STOPPED, SILENT, UNREACHABLE, ANEW, MOVED)
 ENDPOINTS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 WAIT_SECONDS = 30.0
 """For what takes milliseconds, or a few seconds, where the machine is not busy."""
+SILENT_SECONDS = 3.0
+"""For what does not come."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ class Watch:
     """A watch over one connection, HTTP/1.1, as the plainest of clients makes it."""
 
     def __init__(self, ca_pem: str, token: str, host: str, port: int) -> None:
-        self.raw = socket.create_connection((host, port), timeout=10)
+        self.raw = socket.create_connection((host, port), timeout=WAIT_SECONDS)
         self.port = self.raw.getsockname()[1]
         self._stream = ssl.create_default_context(cadata=ca_pem).wrap_socket(
             self.raw, server_hostname=host, suppress_ragged_eofs=False
@@ -97,7 +99,7 @@ class Watch:
         self._stream.close()
 
 
-def reached(host: str, port: int, seconds: float = 3.0) -> str:
+def reached(host: str, port: int, seconds: float = SILENT_SECONDS) -> str:
     """``works``, or how the kernel says that a new connection does not."""
     try:
         socket.create_connection((host, port), timeout=seconds).close()
@@ -201,6 +203,9 @@ async def scene(programs: dict[str, str], folder: str, mutated: bool) -> dict[st
             await asyncio.to_thread(each.honours, "cell-1")
         # Longer than the 10 s after which a server that announces itself says so again.
         await asyncio.sleep(12)
+        until = time.monotonic() + 2 * WAIT_SECONDS
+        while mutated and len(await lab.endpoints()) == 1 and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
         seen["endpoints"] = await lab.endpoints()
         await harms(lab, owns, seen)
         if MOVED in owns:
@@ -240,7 +245,8 @@ async def harms(lab: Lab, owns: dict[int, OwnApiServer], seen: dict[str, Any]) -
         # All of a group's cells do it.
         await asyncio.gather(*(asyncio.to_thread(act) for _ in range(3)))
         acted = time.monotonic() - begin
-        end = await asyncio.to_thread(watches[number].until, None, 3.0 if number in (SILENT, UNREACHABLE) else 75.0)
+        silent = number in (SILENT, UNREACHABLE)
+        end = await asyncio.to_thread(watches[number].until, None, SILENT_SECONDS if silent else 75.0)
         seen[f"{number}"] = {"end": end, "took": acted, "told after": time.monotonic() - begin}
     if STOPPED in owns:
         await asyncio.to_thread(owns[STOPPED].ended, 75.0)
@@ -273,13 +279,20 @@ async def moves(lab: Lab, moved: OwnApiServer, programs: dict[str, str], folder:
         watch = await lab.watch(nets.virtual, VIRTUAL_PORT)
         seen["leads to own"] = leads(lab, watch.port)
         await asyncio.to_thread(moved.move_endpoint)
-        fresh = await lab.watch(nets.virtual, VIRTUAL_PORT)
+        fresh, until = await lab.watch(nets.virtual, VIRTUAL_PORT), time.monotonic() + WAIT_SECONDS
+        # It has had the time that a cell gives it; on a busy machine that can be too short, and no cell believes it.
+        while leads(lab, fresh.port) == seen["leads to own"] and time.monotonic() < until:
+            fresh.close()
+            fresh = await lab.watch(nets.virtual, VIRTUAL_PORT)
         seen["leads after"] = [leads(lab, watch.port), leads(lab, fresh.port)]
         nonce, _ = await lab.touch()
         seen["both observed"] = [await asyncio.to_thread(each.until, nonce) for each in (watch, fresh)]
         await asyncio.to_thread(moved.vanish, "silence")
         nonce, _ = await lab.touch()
-        seen["observed once gone"] = [await asyncio.to_thread(each.until, nonce, 3.0) for each in (watch, fresh)]
+        seen["observed once gone"] = [
+            await asyncio.to_thread(each.until, nonce, seconds)
+            for each, seconds in ((watch, SILENT_SECONDS), (fresh, WAIT_SECONDS))
+        ]
         seen["known once gone"] = leads(lab, watch.port)
     finally:
         await proxy.stop()

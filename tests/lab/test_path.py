@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +20,16 @@ from watcher.lab import network, path
 from watcher.lab.addresses import API_ADDRESS, API_PORT, VIRTUAL_ADDRESS, VIRTUAL_PORT, Server
 from watcher.lab.namespace import Namespace
 from watcher.lab.scene import Scene
-from watcher.model import CellPlan
-from watcher.records import Conntrack, Entry, Packet
+from watcher.model import CellPlan, Ending
+from watcher.records import Conntrack, Entry, Packet, PathAction
 
 pytestmark = pytest.mark.lab
 
 IDLE = 2.0
+SOON_SECONDS = 30.0
+"""For what comes: it does in milliseconds where the machine is not busy."""
+NEVER_SECONDS = 0.5
+"""For what does not come."""
 
 
 def cell(scenario: str) -> CellPlan:
@@ -53,7 +58,7 @@ async def scene(scenario: str, keepalive: bool, quiet: float) -> dict[str, Any]:
         return listener
 
     def connect() -> socket.socket:
-        return socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=5)
+        return socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=SOON_SECONDS)
 
     loop = asyncio.get_running_loop()
     listener = cluster.enter(listen)
@@ -71,18 +76,21 @@ async def scene(scenario: str, keepalive: bool, quiet: float) -> dict[str, Any]:
     scene = Scene(lab_path, cluster, Server(API_ADDRESS, API_PORT))
     flows = await asyncio.to_thread(faults.load(made.fault).apply, scene)
     await asyncio.sleep(quiet)
+    lives = keepalive or made.fault == "none"
+    if not lives and made.timing.idle_timeout_seconds is not None:
+        await forgotten(lab_path, made.ending, client.getsockname()[1], seen)
     await lab_path.look("touch")
-    first = await read(client, 0.05)
+    first = await read(client, NEVER_SECONDS)
     sent = "sent"
     try:
         await loop.sock_sendall(server, b"the touch")
     except OSError as error:
         sent = type(error).__name__
-    then = await read(client, 1.0)
+    then = await read(client, SOON_SECONDS if lives else 2 * NEVER_SECONDS)
     fresh = await asyncio.to_thread(nets.client.enter, connect)
     fresh.close()
     await asyncio.sleep(0.2)
-    server_end = await read(server, 0.05)
+    server_end = await read(server, NEVER_SECONDS)
     if flows is not None:
         for _ in range(2):
             faults.load(made.fault).heal(scene)
@@ -106,6 +114,17 @@ async def scene(scenario: str, keepalive: bool, quiet: float) -> dict[str, Any]:
         ),
         "cut": None if flows is None else [flow.port == port for flow in flows],
     }
+
+
+async def forgotten(lab_path: path.LabPath, ending: Ending, port: int, seen: list[Entry]) -> None:
+    """Returns when the path has forgotten the flow and told whom it tells, or when time is over: then tests say so."""
+    told = {Ending.RESET_BOTH: "reset-client", Ending.RESET_SERVER: "reset-server"}.get(ending)
+    until = time.monotonic() + SOON_SECONDS
+    while time.monotonic() < until:
+        known = port in [flow.port for flow in await asyncio.to_thread(lab_path.flows)]
+        if not known and (told is None or told in [each.action for each in seen if isinstance(each, PathAction)]):
+            return
+        await asyncio.sleep(0.05)
 
 
 async def read(end: socket.socket, seconds: float) -> str:

@@ -42,6 +42,10 @@ from watcher.records import Entry, Packet
 pytestmark = pytest.mark.lab
 
 IDLE = 2.0
+SOON_SECONDS = 30.0
+"""For what comes: it does in milliseconds where the machine is not busy."""
+NEVER_SECONDS = 0.5
+"""For what does not come."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,7 +75,7 @@ class Stage:
     proxies: Proxies | None
     seen: list[Entry]
 
-    async def connect(self, seconds: float = 5.0) -> socket.socket:
+    async def connect(self, seconds: float = SOON_SECONDS) -> socket.socket:
         def connect() -> socket.socket:
             return socket.create_connection((VIRTUAL_ADDRESS, VIRTUAL_PORT), timeout=seconds)
 
@@ -87,7 +91,7 @@ class Stage:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_SECONDS):
             server, _ = await loop.sock_accept(self.listener)
             server.setblocking(False)
             await loop.sock_sendall(server, b"control touch")
@@ -95,8 +99,8 @@ class Stage:
         await asyncio.sleep(0.2)
         return client, server
 
-    async def fresh(self, seconds: float = 0.5) -> str:
-        """What becomes of a new connection: ``answered``, ``mute`` or the error's name."""
+    async def fresh(self, seconds: float = SOON_SECONDS) -> str:
+        """What becomes of a new connection: ``answered``, ``silence`` after so long, or the error's name."""
         loop = asyncio.get_running_loop()
         try:
             client = await self.connect(seconds)
@@ -167,15 +171,15 @@ async def idle_scene(proxy_idle: float, quiet: float) -> dict[str, Any]:
     """A client whose keepalive probes flow is quiet behind a proxy that closes after ``proxy_idle`` seconds."""
     async with staged(cell("haproxy-20s", proxy_idle)) as stage:
         client, server = await stage.flow(keepalive=True)
-        began = asyncio.get_running_loop().time()
         said = await read(client, quiet)
-        took = asyncio.get_running_loop().time() - began
-        behind = await read(server, 0.5)
+        behind = await read(server, NEVER_SECONDS if said == "silence" else SOON_SECONDS)
         stage.scene.path.drain()
+        data = [each.t for each in stage.packets(client) if each.direction == "to-client" and each.length]
+        fins = [each.t for each in stage.packets(client) if each.direction == "to-client" and "F" in each.flags]
         probes = [each for each in stage.packets(client) if each.direction == "to-server" and not each.length]
         return {
-            "client": said, "after": took, "server": behind, "ends": stage.ends(client), "probes": len(probes),
-            "fresh": await stage.fresh(),
+            "client": said, "after": fins[0] - data[-1] if fins else None, "server": behind,
+            "ends": stage.ends(client), "probes": len(probes), "fresh": await stage.fresh(),
         }  # fmt: skip
 
 
@@ -185,14 +189,14 @@ async def closed_scene() -> dict[str, Any]:
         client, server = await stage.flow()
         assert stage.proxies is not None
         stage.proxies.close("10.16.0.99")
-        others = await read(client, 0.3)
+        others = await read(client, NEVER_SECONDS)
         closing = asyncio.create_task(asyncio.to_thread(faults.load("proxy-closed").apply, stage.scene))
-        said, behind = await read(client, 1), await read(server, 1)
+        said, behind = await read(client, SOON_SECONDS), await read(server, SOON_SECONDS)
         back, _ = await stage.flow()
         flows = await closing
         stage.scene.path.drain()
         ends = stage.ends(client)
-        came_again = await read(back, 0.5)
+        came_again = await read(back, NEVER_SECONDS)
         await asyncio.to_thread(stage.proxies.close, stage.nets.client_address)
         return {
             "others": others, "came again": came_again,
@@ -209,7 +213,7 @@ async def ended_scene() -> dict[str, Any]:
         before = await stage.fresh()
         client, _ = await stage.flow()
         await asyncio.to_thread(fault.apply, stage.scene)
-        said = await read(client, 1)
+        said = await read(client, SOON_SECONDS)
         stage.scene.path.drain()
         ends, during = stage.ends(client), await stage.fresh()
         healed = []
@@ -227,10 +231,10 @@ async def mute_scene() -> dict[str, Any]:
         before = await stage.fresh()
         client, server = await stage.flow()
         await asyncio.to_thread(fault.apply, stage.scene)
-        told = await read(client, 1), await read(server, 1)
-        await asyncio.sleep(0.1)
+        told = await read(client, SOON_SECONDS), await read(server, SOON_SECONDS)
+        stage.scene.path.drain()
         resets = stage.ends(client), stage.ends(client, "server")
-        held, during = await stage.connect(), await stage.fresh()
+        held, during = await stage.connect(), await stage.fresh(NEVER_SECONDS)
         await asyncio.get_running_loop().sock_sendall(held, b"hello?")
         healed = []
         for _ in range(2):
@@ -239,7 +243,7 @@ async def mute_scene() -> dict[str, Any]:
         unacknowledged = fcntl.ioctl(held, termios.TIOCOUTQ, bytes(4))
         return {
             "before": before, "told": told, "resets": resets, "during": during, "healed": healed,
-            "held": await read(held, 0.3), "unacknowledged": int.from_bytes(unacknowledged, sys.byteorder),
+            "held": await read(held, NEVER_SECONDS), "unacknowledged": int.from_bytes(unacknowledged, sys.byteorder),
         }  # fmt: skip
 
 
@@ -258,9 +262,9 @@ async def mute_broken_scene() -> dict[str, Any]:
         except OSError:
             fault.heal(stage.scene)
         stage.scene.path.reset = reset  # type: ignore[method-assign]  # as it was
-        healed, old = await stage.fresh(), await read(client, 0.2)
+        healed, old = await stage.fresh(), await read(client, NEVER_SECONDS)
         await asyncio.to_thread(fault.apply, stage.scene)
-        during, told = await stage.fresh(), await read(client, 0.5)
+        during, told = await stage.fresh(NEVER_SECONDS), await read(client, SOON_SECONDS)
         fault.heal(stage.scene)
         return {"healed": healed, "old": old, "during": during, "told": told, "again": await stage.fresh()}
 
@@ -294,7 +298,7 @@ async def listeners_scene() -> dict[str, Any]:
 
 
 SCENES: dict[str, tuple[Callable[..., Coroutine[Any, Any, Any]], *tuple[float, ...]]] = {
-    "idle": (idle_scene, IDLE, IDLE + 3),
+    "idle": (idle_scene, IDLE, SOON_SECONDS),
     "idle for longer": (idle_scene, 60.0, IDLE + 1),
     "closed": (closed_scene,),
     "ended": (ended_scene,),

@@ -5,7 +5,6 @@ The soak here is a stand-in, so that what is tested is the stage. The real one's
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -117,7 +116,7 @@ async def pod_scene(order: str) -> dict[str, Any]:
         seen["status"] = await look.ended()
         seen["look"] = (cluster.folder / "look.log").read_text().split("\n")
         ignoring = await cluster.run(["sh", "-c", "trap '' TERM; sleep 1000 & sleep 1001"], log="deaf.log")
-        await asyncio.sleep(0.3)
+        await rehearsing.until(lambda: sleepers() == 2, 60, "the pod that ignores SIGTERM has not begun")
         seen["sleepers before"] = sleepers()
         began = time.monotonic()
         seen["deaf"] = await ignoring.stop(0.5)
@@ -168,7 +167,7 @@ def test_nothing_outlives_the_command(tmp_path: Path) -> None:
                 break
         assert left_of(tmp_path), "this test would not see what it looks for"
         running.kill()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while left := left_of(tmp_path):
         assert time.monotonic() < end, left
         time.sleep(0.1)

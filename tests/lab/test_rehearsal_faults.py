@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
 import urllib.error
@@ -209,7 +210,7 @@ async def missed_scene(order: str, full: bool) -> dict[str, Any]:
             await asyncio.to_thread(fill_disk, spool / "ballast")
         await touched(cluster, pod, 1)
         healthy = await health(cluster)
-        before = answered(cluster)
+        before = await all_decided(cluster)
         for pid in programs("tcp-keepalive"):
             send(pid, signal.SIGSTOP)
         await touched(cluster, pod, 2)
@@ -246,17 +247,35 @@ async def until_failures(cluster: Cluster, least: int, seconds: float = 60) -> N
             await asyncio.sleep(0.3)
 
 
-async def health(cluster: Cluster) -> str:
-    """What ``/readyz`` says, with its status."""
+async def said(cluster: Cluster, path: str) -> str:
+    """What the soak answers there, with its status."""
 
     def ask() -> str:
         try:
-            with urllib.request.urlopen("http://127.0.0.1:8080/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:8080{path}", timeout=30) as answer:
                 return f"{answer.status} {answer.read().decode()}"
         except urllib.error.HTTPError as error:
             return f"{error.code} {error.read().decode()}"
 
     return await asyncio.to_thread(cluster.network.client.enter, ask)
+
+
+async def health(cluster: Cluster) -> str:
+    return await said(cluster, "/readyz")
+
+
+async def all_decided(cluster: Cluster, seconds: float = 60) -> int:
+    """Waits until no touch is on its way to a watcher: whoever is stopped then misses no touch of before. Returns how
+    many have been answered.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            touches = cluster.touches()
+            assert touches is not None
+            decided = re.findall(r"^watcher_touches_total{.*} (\S+)$", await said(cluster, "/metrics"), re.MULTILINE)
+            if sum(map(float, decided)) == touches.answered + refusals(touches):
+                return touches.answered
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -37,7 +37,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
         profiles="default,tcp-keepalive",
         touches=TOUCHES,
         interval_seconds=420,
-        deadline_seconds=36,
+        deadline_seconds=72,
         scale=SCALE,
         measure=True,
         output=tmp_path_factory.mktemp("rehearsal") / "out",
@@ -59,6 +59,11 @@ def watchers(rehearsed: Rehearsed, cluster: str, profile: str) -> list[WatcherTo
     return found
 
 
+def failures(rehearsed: Rehearsed, cluster: str) -> list[dict[str, str]]:
+    items = json.loads((rehearsed.folder / cluster / "configmaps.json").read_text())["items"]
+    return [each["data"] for each in items if each["metadata"]["name"].startswith("failure-")]
+
+
 def test_where_the_reset_arrives_default_clients_die_and_are_started_again(rehearsed: Rehearsed) -> None:
     """The table would not say that a client passes only because something restarts it."""
     for each in watchers(rehearsed, "public", "default"):
@@ -69,8 +74,12 @@ def test_where_the_reset_arrives_default_clients_die_and_are_started_again(rehea
 
 def test_where_nobody_is_told_default_clients_miss_everything(rehearsed: Rehearsed) -> None:
     """The table would say PASS for a client that never sees a change again."""
+    audit = rehearsed.clusters["private"].audit
+    assert audit is not None
     for each in watchers(rehearsed, "private", "default"):
-        assert each.observed == 0
+        missed = {failure["nonce"] for failure in failures(rehearsed, "private") if failure["stack"] == each.stack}
+        # A program that began late on a busy machine has not been quiet for long enough when the first touch comes.
+        assert each.observed <= (0 if audit.nonces[0] in missed else 1)
         assert each.missed >= TOUCHES - 1
         assert each.restarts == 0
 
@@ -103,15 +112,13 @@ def test_the_connection_that_nobody_uses_tells_how_the_path_ends(
 
 def test_every_miss_is_a_failure_with_its_touch(rehearsed: Rehearsed) -> None:
     """A miss that is only a number helps nobody to find its cause."""
-    folder = rehearsed.folder / "private" / "configmaps.json"
-    items = json.loads(folder.read_text())["items"]
-    failures = [each["data"] for each in items if each["metadata"]["name"].startswith("failure-")]
+    found = failures(rehearsed, "private")
     missed = sum(each.missed for each in totals(rehearsed, "private").watchers)
     audit = rehearsed.clusters["private"].audit
     assert audit is not None
-    assert len(failures) == missed
-    assert {each["nonce"] for each in failures} <= set(audit.nonces)
-    assert {each["profile"] for each in failures} == {"default"}
+    assert len(found) == missed
+    assert {each["nonce"] for each in found} <= set(audit.nonces)
+    assert {each["profile"] for each in found} == {"default"}
     for name in ("public", "direct"):
         assert rehearsed.clusters[name].failures == 0
 

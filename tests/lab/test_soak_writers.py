@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,20 +102,25 @@ async def writers_scene(programs: list[str], folder: str) -> dict[str, Any]:
         portion = totals(counted(observed=1), updates={Update.OK: 1})
         merged = [await store.merge(Portion("a", number, portion)) for number in (1, 2, 2)]
         seen["merged"] = merged[-1].updates[Update.OK]
-        listed = request(api, "GET", CONFIG_MAPS, timeout_seconds=10).body["items"]
+        listed = request(api, "GET", CONFIG_MAPS, timeout_seconds=30).body["items"]
         seen["objects"] = {each["metadata"]["name"]: each.get("data", {}) for each in listed}
         quota = {"metadata": {"name": "full"}, "spec": {"hard": {"count/configmaps": "1"}}}
-        made = request(api, "POST", f"/api/v1/namespaces/{NAMESPACE}/resourcequotas", quota, timeout_seconds=10)
+        made = request(api, "POST", f"/api/v1/namespaces/{NAMESPACE}/resourcequotas", quota, timeout_seconds=30)
         seen["quota"] = made.status
         # Without its controller a quota is enforced once its status says what is allowed and used.
         made.body["status"] = {"hard": {"count/configmaps": "1"}, "used": {"count/configmaps": "1"}}
         path = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas/full"
-        request(api, "PUT", f"{path}/status", made.body, timeout_seconds=10)
+        request(api, "PUT", f"{path}/status", made.body, timeout_seconds=30)
+        # Of the quota, too, the server learns by watching, a moment later.
+        tried, until = {"metadata": {"name": "beyond"}}, time.monotonic() + 30
+        while request(api, "POST", f"{CONFIG_MAPS}?dryRun=All", tried, timeout_seconds=30).status != 403:
+            assert time.monotonic() < until, "the quota is not enforced"
+            await asyncio.sleep(0.05)
         told.clear()
         writer.miss(miss(50))
-        seen["within the quota"] = await writer.flush(2)
+        seen["within the quota"] = await writer.flush(5)
         seen["told"] = told[-1][1:]
-        request(api, "DELETE", path, timeout_seconds=10)
+        request(api, "DELETE", path, timeout_seconds=30)
         seen["after the quota"] = await writer.flush(30)
     return seen
 

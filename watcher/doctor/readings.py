@@ -40,6 +40,7 @@ LIMITS = (
     "user.max_pid_namespaces",
 )
 _ATTEMPT_SECONDS = 60
+"""For what takes some 0.1 s; a machine that is busy is not one without a lab."""
 _INSIDE = Path(__file__).with_name("inside.py")
 
 

@@ -17,7 +17,8 @@ from watcher.lab.namespace import Namespace
 GRACE_SECONDS = 30.0
 """Between SIGTERM and SIGKILL, as a pod has it unless it says otherwise."""
 LAST_WORDS_OCTETS = 2000
-_BEGIN_SECONDS = 10.0
+_BEGIN_SECONDS = 60.0
+"""For what takes milliseconds where the machine is not busy."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
