@@ -44,6 +44,7 @@ LONGEST_FIRST = (
     "tests/unit/probe/test_probe.py",
     "tests/lab/test_killed.py",
     "tests/page/test_accessible.py",
+    "tests/page/test_first_screen.py",
 )
 
 
