@@ -47,6 +47,7 @@ LONGEST_FIRST = (
     "tests/lab/test_killed.py",
     "tests/page/test_accessible.py",
     "tests/unit/soak/test_supervisor.py",
+    "tests/page/test_first_screen.py",
 )
 
 

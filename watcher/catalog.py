@@ -20,11 +20,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from watcher.errors import FileError, UnknownName, UsageError
-from watcher.model import Backend, Balancer, Build, Client, Path, Profile, Scenario, Stack, Value
+from watcher.model import Backend, Balancer, Build, Client, Coming, Path, Profile, Scenario, Stack, Value
 from watcher.programs.environments import kinds
 
 PACKAGE = pathlib.Path(__file__).parent
 MANIFEST = "client.toml"
+TO_COME = "to-come.toml"
 
 V = TypeVar("V", bound=Value)
 N = TypeVar("N", Profile, Path, Scenario)
@@ -54,6 +55,8 @@ class Catalog:
     """Those in which new connections get no answer at all."""
     answering_faults: frozenset[str] = frozenset()
     """Those that leave no flow on which a probe gets no answer."""
+    coming: tuple[Coming, ...] = ()
+    """What tables keep a place for; no run can name it."""
 
     @classmethod
     def load(
@@ -86,6 +89,7 @@ class Catalog:
             scenarios=_by_name(read_scenarios, lambda s: (s.quiet_seconds is None, s.name)),
             blocking_faults=frozenset(name for name, found in faults.items() if found.blocks_connections),
             answering_faults=frozenset(name for name, found in faults.items() if found.answers_probes),
+            coming=read_coming(clients_folder()),
         )
 
     def select_stacks(self, patterns: str | None) -> tuple[str, ...]:
@@ -124,6 +128,18 @@ def clients_folder() -> pathlib.Path:
     """Where the client folders are: inside the package in a wheel, beside it in a checkout."""
     inside = PACKAGE / "clients"
     return inside if inside.is_dir() else PACKAGE.parent / "clients"
+
+
+def read_coming(clients: pathlib.Path) -> tuple[Coming, ...]:
+    """Of the folders that hold no program yet. Raises FileError where one holds both: the place is taken by then."""
+    found = []
+    for file in sorted(clients.glob(f"*/{TO_COME}")):
+        if (file.parent / MANIFEST).exists():
+            raise FileError(
+                str(file), None, f"{MANIFEST} is there already", advice="remove this one: it is no more to come"
+            )
+        found.append(_validate(Coming, _read_toml(file), file))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

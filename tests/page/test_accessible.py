@@ -17,8 +17,8 @@ from watcher.report.index import Published
 from watcher.report.page import diff_page, index_page
 
 
-def serious(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
+def serious(page: Page, context: dict[str, object] | None = None) -> list[str]:
+    found = Axe().run(page, context=context).response["violations"]
     return [
         f"{each['id']}: {each['help']}: {node['html'][:200]}"
         for each in found

@@ -73,6 +73,7 @@ def test_legend_and_summary_use_the_same_words(tab: Tab, published: Path) -> Non
     """Red is FAIL here, stuck there and deaf elsewhere, and the reader takes them for three things."""
     page = tab.open(published)
     legend = {text.rsplit(" ", 1)[0] for text in page.locator(".verdicts button").all_inner_texts()}
+    page.locator(".folded > summary").click()
     tags = set(page.locator(".short td:nth-child(2) .tag").all_inner_texts())
     assert {"✗ stuck = fails silently", "! died = fails loudly", "✓ ok = sees it"} == tags
     assert tags < legend

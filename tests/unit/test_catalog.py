@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from watcher import catalog, faults, plan
-from watcher.catalog import Catalog, FoundFault, read_faults, read_file, select
+from watcher.catalog import Catalog, FoundFault, read_coming, read_faults, read_file, select
 from watcher.errors import FileError, UnknownName, UsageError
 from watcher.judge import proofs
 from watcher.model import Ending, Profile, Scenario
@@ -55,6 +55,19 @@ def scenario(tmp_path: Path) -> Path:
     file = tmp_path / "my-scenario.toml"
     file.write_text(SCENARIO)
     return file
+
+
+def test_what_is_to_come_is_no_stack(tmp_path: Path) -> None:
+    """A library without a program is planned and fails; or its place stays marked when it has long come."""
+    assert [each.language for each in Catalog.load().coming] == [".NET"]
+    file = tmp_path / "dotnet" / "to-come.toml"
+    file.parent.mkdir()
+    file.write_text('language = ".NET"\nlibrary = "KubernetesClient"\n')
+    (found,) = read_coming(tmp_path)
+    assert (found.library, found.protocol) == ("KubernetesClient", "watch")
+    (file.parent / "client.toml").write_text(MANIFEST)
+    with pytest.raises(FileError, match="is there already"):
+        read_coming(tmp_path)
 
 
 def changed(file: Path, old: str, new: str) -> Path:

@@ -129,6 +129,12 @@ def test_list_has_one_line_each_and_the_same_names_as_json(kind: str) -> None:
         assert line.endswith(value["description"])
 
 
+def test_list_stacks_keeps_a_place_for_what_is_to_come() -> None:
+    """A user of .NET asks what there is, and learns nothing; or a script plans a stack that has no program."""
+    assert "KubernetesClient: .NET, no program yet" in call("list", "stacks").stdout.splitlines()[-1]
+    assert "KubernetesClient" not in call("list", "stacks", "--json").stdout
+
+
 def test_list_stacks_shows_protocol_and_the_users_own(client: str) -> None:
     """A user's own client is not seen, or nobody knows how it watches."""
     line = next(line for line in call("list", "stacks", "--client", client).stdout.splitlines() if "mine" in line)

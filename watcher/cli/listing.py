@@ -78,6 +78,8 @@ def _rows(catalog: Catalog, kind: Kind) -> Iterable[tuple[str, str]]:
             for name, found in catalog.stacks.items():
                 stack = found.stack
                 yield name, f"{stack.protocol}, {stack.library} {stack.version}: {stack.description}"
+            for coming in catalog.coming:
+                yield "(to come)", f"{coming.protocol}, {coming.library}: {coming.language}, no program yet"
         case Kind.FAULTS:
             yield from catalog.faults.items()
         case Kind.PROFILES:

@@ -8,7 +8,7 @@ in a plan they are *real* seconds of this run, that is: true seconds divided by 
 from __future__ import annotations
 
 from watcher.model.cells import CellId, CellPlan, Control, Outcome, Skip, Timing, Touch, Verdict
-from watcher.model.clients import COMMAND_PLACES, Build, Client, LockFile, Stack, Timer
+from watcher.model.clients import COMMAND_PLACES, Build, Client, Coming, LockFile, Stack, Timer
 from watcher.model.introductions import Introduction
 from watcher.model.networks import Backend, Balancer, Ending, Evidence, InvalidPackets, Path, Scenario, ServerKeepalive
 from watcher.model.results import (
@@ -33,6 +33,7 @@ __all__ = [
     "CellPlan",
     "CellResult",
     "Client",
+    "Coming",
     "Control",
     "Ending",
     "Evidence",

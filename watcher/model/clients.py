@@ -89,6 +89,14 @@ class Stack(Value):
     """Measured resident memory of one program."""
 
 
+class Coming(Value):
+    """A client folder's ``to-come.toml``: a library that has no program yet, and whose place in the tables is kept."""
+
+    language: str
+    library: str
+    protocol: str = "watch"
+
+
 class Client(Value):
     """A client folder's ``client.toml``: how its environment is made, and the stacks that run in it."""
 

@@ -35,13 +35,20 @@ ENDINGS = {
 }
 
 
-def render(results: Results, name: str, run: Path, place: Path, repository: Path | None = None) -> str:
+def render(
+    results: Results,
+    name: str,
+    run: Path,
+    place: Path,
+    repository: Path | None = None,
+    others: Iterable[Published] = (),
+) -> str:
     """The page of the run in the folder ``run``, to be written into the folder ``place``.
 
     Where the folder has no journal, the page has no timelines, and its cells say so. ``repository`` is the top of the
-    checkout that the page will be published in.
+    checkout that the page will be published in, ``others`` the published runs whose pages lie in ``place``, too.
     """
-    return page.page(results, name, _timelines(run), surroundings(results, run, place, repository))
+    return page.page(results, name, _timelines(run), surroundings(results, run, place, repository), others)
 
 
 def surroundings(results: Results, run: Path, place: Path, repository: Path | None = None) -> page.Surroundings:
@@ -76,7 +83,8 @@ def pages(
     for run in runs:
         file = place / f"{run.name}.html"
         if again or not file.exists():
-            yield file, render(run.results, run.name, to / run.name, place, repository)
+            others = [other for other in runs if other.name != run.name]
+            yield file, render(run.results, run.name, to / run.name, place, repository, others)
     yield to / page.INDEX, page.index_page(runs, [run.name for run in runs], soaks)
 
 

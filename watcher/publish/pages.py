@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from watcher.catalog import clients_folder, read_coming
 from watcher.errors import FileError
 from watcher.model import Results
 from watcher.publish import rehearsed
@@ -90,7 +91,7 @@ def pages(to: Path, page: Path, *, soak: bool = False) -> dict[Path, str]:
     readme.replaced(text, "", str(page))  # so that markers are missed before anything is published
     if runs:
         run = readme.shown(runs)
-        block = readme.block(run, _link(to / run.name / files.MATRIX, page))
+        block = readme.block(run, _link(to / run.name / files.MATRIX, page), read_coming(clients_folder()))
         content = readme.replaced(content, block, str(page))
     if soak or found:
         readme.replaced(text, "", str(page), soaks.MARKERS)

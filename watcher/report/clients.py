@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from watcher.model import CellResult, Results, Verdict
+from watcher.model import CellResult, Coming, Results, Verdict
 from watcher.report.markdown import escape, header, line
 from watcher.report.matrix import heading
 from watcher.report.words import MARKS, Reading, failed_repeats
 
 NAME = "clients.md"
 DEFAULT = "default"
+TO_COME = "to come"
 
 _READINGS = """\
 PASS: saw the change in time. PASS with restarts: ended with an error before it saw it, and a supervisor restarts it.
@@ -23,8 +24,8 @@ def render(results: Results) -> str:
     return "\n".join(["# Clients", "", escape(heading(results)), "", *rows(results), "", _READINGS])
 
 
-def rows(results: Results) -> Iterator[str]:
-    """The table alone, one line after another."""
+def rows(results: Results, coming: Sequence[Coming] = ()) -> Iterator[str]:
+    """The table alone, one line after another; below it the places that are kept for ``coming``."""
     cells = {(cell.stack, cell.scenario): cell for cell in results.cells if cell.profile == DEFAULT}
     scenarios = [name for name in results.scenarios if any(scenario == name for _, scenario in cells)]
     yield from header(["Client", "Has keepalive?", *scenarios])
@@ -34,6 +35,8 @@ def rows(results: Results) -> Iterator[str]:
         keepalive = _keepalive(known.measured_keepalive if known else None)
         readings = (_reading(cells.get((stack, scenario))) for scenario in scenarios)
         yield line([f"{escape(stack)} ({escape(library)})", escape(keepalive), *map(escape, readings)])
+    for each in coming:
+        yield line([f"{escape(each.language)} ({escape(each.library)})", TO_COME, *("" for _ in scenarios)])
 
 
 def _keepalive(measured: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from watcher.errors import FileError
-from watcher.model import Results, Verdict
+from watcher.model import Coming, Results, Verdict
 from watcher.report import clients
 from watcher.report.index import Published, time_of
 from watcher.report.markdown import escape, header, line
@@ -32,12 +32,19 @@ def shown(runs: Sequence[Published]) -> Published:
     return max(runs, key=lambda run: len(run.results.stacks))
 
 
-def block(run: Published, link: str) -> str:
-    """What stands between the markers; ``link`` leads to the run's matrix. Ends with a newline."""
-    return "\n".join(_block(run, link)) + "\n"
+def block(run: Published, link: str, coming: Sequence[Coming] = ()) -> str:
+    """What stands between the markers; ``link`` leads to the run's matrix. Ends with a newline.
+
+    Of ``coming`` those keep a place whose protocol the run is about and whose language it lacks: who looks for
+    theirs reads that it was not tested, instead of nothing.
+    """
+    protocols = {stack.protocol for stack in run.results.stacks.values()}
+    languages = {stack.language for stack in run.results.stacks.values()}
+    kept = [each for each in coming if each.protocol in protocols and each.language not in languages]
+    return "\n".join(_block(run, link, kept)) + "\n"
 
 
-def _block(run: Published, link: str) -> Iterator[str]:
+def _block(run: Published, link: str, coming: Sequence[Coming]) -> Iterator[str]:
     results = run.results
     matrix = build(results)
     deadline = f"{results.run.deadline_seconds:g} s"
@@ -53,17 +60,23 @@ def _block(run: Published, link: str) -> Iterator[str]:
         for row in _counted(group):
             yield line([title, escape(row.label), *(escape(cell_text(cell)) for cell in row.cells)])
             title = ""
+    for each in coming:
+        yield line(
+            [f"**{escape(each.language)}** ({escape(each.library)})", clients.TO_COME, *("" for _ in matrix.scenarios)]
+        )
     for row in matrix.controls:
         yield line(["*control*", f"*{escape(row.label)}*", *(escape(cell_text(cell)) for cell in row.cells)])
     yield ""
     yield from _legend(results, [row for group in matrix.groups for row in _counted(group)])
+    if coming:
+        yield f"- {clients.TO_COME}: has no program yet, so nothing is known of it"
     left_out = [f"{escape(group.title)} {names}" for group in matrix.groups if (names := _unsupported(group))]
     if left_out:
         yield f"- not in the table, since the library has no such setting: {'; '.join(left_out)}"
     yield ""
     yield "With the library as its own documentation shows it, nothing added:"
     yield ""
-    yield from clients.rows(results)
+    yield from clients.rows(results, coming)
 
 
 def _repeats(results: Results) -> str:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from watcher.report.diff import compare
 from watcher.report.index import Published
 from watcher.report.page import Surroundings, diff_page, index_page, page, plain
 from watcher.report.page.cells import command, hint
-from watcher.report.page.findings import WORST_FIRST, findings
+from watcher.report.page.cures import WORST_FIRST, Elsewhere
+from watcher.report.page.findings import findings
 from watcher.report.page.ladder import rows
 from watcher.report.page.settings import phrase
 from watcher.report.page.story import story
@@ -198,6 +200,117 @@ def test_networks_that_say_the_same_are_said_once() -> None:
     cells.append(a_cell(Verdict.DIED, scenario="c"))
     found = findings(in_scenario(a_run(*cells), a="idle-expiry", b="idle-expiry", c="idle-expiry", d="none"))
     assert [each.scenarios for each in found] == [("a", "b"), ("c",)]
+
+
+def idle_and_cut(*cells: CellResult) -> Results:
+    return in_scenario(a_run(*cells), idle="idle-expiry", cut="blackhole", well="idle-expiry", loud="idle-expiry")
+
+
+def test_what_a_reader_can_use_comes_first() -> None:
+    """The one network in which everybody fails for ever hides the one that a setting cures."""
+    cells = [
+        *(a_cell(Verdict.STUCK, stack=stack, scenario="cut") for stack in ("a", "b")),
+        a_cell(Verdict.OK, 0.1, stack="a", scenario="cut", profile="retry"),
+        a_cell(Verdict.STUCK, stack="b", scenario="cut", profile="retry"),
+        a_cell(Verdict.STUCK, stack="a", scenario="idle"),
+        a_cell(Verdict.OK, 0.1, stack="a", scenario="well"),
+        a_cell(Verdict.DIED, stack="a", scenario="loud"),
+    ]
+    assert [each.scenarios[0] for each in findings(idle_and_cut(*cells))] == ["cut", "idle", "loud", "well"]
+    cells.append(a_cell(Verdict.OK, 0.1, stack="a", scenario="idle", profile="retry"))
+    assert [each.scenarios[0] for each in findings(idle_and_cut(*cells))] == ["idle", "cut", "loud", "well"]
+    cells.append(a_cell(Verdict.STUCK, stack="c", scenario="idle"))
+    cells.append(a_cell(Verdict.STUCK, stack="c", scenario="idle", profile="retry"))
+    assert [each.scenarios[0] for each in findings(idle_and_cut(*cells))][:2] == ["idle", "cut"], "equals: every day"
+
+
+def many(networks: int, verdict: Verdict = Verdict.STUCK) -> Results:
+    """Each network with a finding of its own, as another stack fails in each."""
+    names = [f"network-{number}" for number in range(networks)]
+    cells = [a_cell(verdict, stack=f"stack-{name}", scenario=name) for name in names]
+    return in_scenario(a_run(*cells), **dict.fromkeys(names, "idle-expiry"))
+
+
+def test_few_findings_stand_at_the_top_and_none_is_lost() -> None:
+    """The matrix of a large run begins three screens below its legend, or its fourth network is nowhere."""
+    for networks, folded in ((3, ""), (4, "1 more network;"), (9, "6 more networks;")):
+        text = page(many(networks), "one")
+        assert text.count('<span class="network">') == networks
+        head, _, rest = text.partition('<details class="folded">')
+        assert head.count('<span class="network">') == 3
+        assert folded in rest[:40]
+    assert plain.more(findings(many(2))) == "2 more networks; in 2 of them a client fails silently"
+    assert plain.more(findings(many(2, Verdict.DIED))) == "2 more networks; nobody fails silently there"
+
+
+def test_who_fails_silently_is_named_whoever_else_is_folded() -> None:
+    """The summary says "7 stacks" of the very thing that it is there to tell."""
+    cells = [a_cell(Verdict.STUCK, stack=f"silent-{number}", scenario="idle") for number in range(8)]
+    cells += [a_cell(Verdict.DIED, stack=f"loud-{number}", scenario="idle") for number in range(4)]
+    text = page(idle_and_cut(*cells), "one")
+    assert all(f'<span class="whole">silent-{number}</span>' in text for number in range(8))
+    assert "<summary>4 stacks</summary>loud-0, loud-1, loud-2, loud-3</details>" in text
+    cells.append(a_cell(Verdict.STUCK, stack="silent-8", scenario="idle"))
+    assert "<summary>3 more</summary>silent-6, silent-7, silent-8</details>" in page(idle_and_cut(*cells), "one")
+
+
+def test_that_nothing_cures_is_said() -> None:
+    """A row without a cure looks as if nobody had tried."""
+    cells = [a_cell(Verdict.STUCK, scenario="idle"), a_cell(Verdict.STUCK, scenario="idle", profile="retry")]
+    assert "no setting of this run cures it" in page(idle_and_cut(*cells), "one")
+    cells[1] = a_cell(Verdict.OK, 0.1, scenario="idle", profile="retry")
+    assert "no setting of this run cures" not in page(idle_and_cut(*cells), "one")
+    assert "no other setting was run here</div>" in page(idle_and_cut(cells[0]), "one")
+
+
+def other_run(*cells: CellResult, name: str = "2026-11-20-0123abcd") -> Published:
+    return Published(name, idle_and_cut(*cells), {})
+
+
+def test_another_run_that_knows_the_cure_is_named() -> None:
+    """The run with all the libraries has only their defaults: its page leaves the reader with the diagnosis."""
+    here = idle_and_cut(*(a_cell(Verdict.STUCK, stack=stack, scenario="idle") for stack in ("a", "b")))
+    there = other_run(
+        a_cell(Verdict.STUCK, stack="a", scenario="idle"),
+        a_cell(Verdict.OK, 0.1, stack="a", scenario="idle", profile="bookmarks"),
+        a_cell(Verdict.STUCK, stack="a", scenario="idle", profile="retry"),
+    )
+    (found,) = findings(here, [there])
+    assert found.elsewhere == Elsewhere(there.name, ("a",), ("bookmarks",))
+    text = page(here, "one", around=Surroundings(profiles={"bookmarks": "a <sign> of life"}), others=[there])
+    assert "each one alone cures 1 of these 2</span>" in text
+    assert f'href="{there.name}.html#setting=bookmarks" title="a &lt;sign&gt; of life"' in text
+    assert f'href="{there.name}.html#path=idle">{there.name}</a>' in text
+
+
+def test_another_run_is_asked_only_about_the_same() -> None:
+    """A reader is promised what cured another version of the library, another failure, or nothing at all."""
+    ill = a_cell(Verdict.STUCK, scenario="idle")
+    cure = a_cell(Verdict.OK, 0.1, scenario="idle", profile="bookmarks")
+    here, there = idle_and_cut(ill), other_run(ill, cure)
+    assert findings(here, [there])[0].elsewhere is not None
+
+    def changed(**changes: object) -> Published:
+        return replace(there, results=there.results.model_copy(update=changes))
+
+    stacks = {name: stack.model_copy(update={"version": "36.0.0"}) for name, stack in there.results.stacks.items()}
+    elsewhere_path = {
+        name: known.model_copy(update={"path": "other"}) for name, known in there.results.scenarios.items()
+    }
+    for other in (
+        changed(stacks=stacks),
+        changed(scenarios=elsewhere_path),
+        changed(scenarios={}),
+        changed(run=there.results.run.model_copy(update={"trusted": False})),
+        changed(run=there.results.run.model_copy(update={"scale": 1})),
+        other_run(a_cell(Verdict.DIED, scenario="idle"), cure),
+        other_run(ill),
+    ):
+        assert findings(here, [other])[0].elsewhere is None
+    useless = other_run(ill, a_cell(Verdict.STUCK, scenario="idle", profile="retry"))
+    assert "with 1 of these 1, and none cures them all" in page(here, "one", others=[useless])
+    tried_here = idle_and_cut(ill, a_cell(Verdict.STUCK, scenario="idle", profile="retry"))
+    assert findings(tried_here, [there])[0].elsewhere is None, "this run has its own answer"
 
 
 @pytest.mark.parametrize("verdict", Verdict)

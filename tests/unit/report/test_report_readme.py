@@ -7,9 +7,10 @@ import pytest
 from tests.unit.report.examples import Cell, Run
 from tests.unit.report.test_report_markdown import rows
 from watcher.errors import FileError
-from watcher.model import Control, Results, StackResult, Verdict
+from watcher.model import Coming, Control, Results, StackResult, Verdict
 from watcher.report import index, readme
 from watcher.report.index import Published
+from watcher.report.markdown import escape
 
 
 def published(results: Results, name: str = "2026-11-21-0123abcd", kernel: str = "6.18.1") -> Published:
@@ -98,6 +99,19 @@ def test_the_short_form_is_about_the_defaults(cell: Cell, run: Run) -> None:
             "PASS", "PASS with restarts", "FAIL", "FAIL \\(2 of 3\\)", "invalid",
         ],
     ]  # fmt: skip
+
+
+def test_what_is_to_come_keeps_its_place(cell: Cell, run: Run) -> None:
+    """A user of .NET finds nothing, and takes it for "nothing to report"."""
+    coming = Coming(language="<.NET>", library="KubernetesClient")
+    table = rows(readme.block(published(run(cell(), cell(scenario="aws-nlb"))), "link", [coming]))
+    name = escape("<.NET>")
+    assert name != "<.NET>"
+    assert [f"**{name}** (KubernetesClient)", "to come", "", ""] in table
+    assert table[-1] == [f"{name} (KubernetesClient)", "to come", "", ""]
+    there = coming.model_copy(update={"language": "python"})
+    other = coming.model_copy(update={"protocol": "nats"})
+    assert "to come" not in readme.block(published(run(cell())), "link", [there, other])
 
 
 @pytest.mark.parametrize(

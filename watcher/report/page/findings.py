@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from watcher.model import CellResult, Results, ScenarioResult, Verdict
+from watcher.model import Results, ScenarioResult, Verdict
+from watcher.report.index import Published
+from watcher.report.page.cures import DEFAULT, WORST_FIRST, Cure, Elsewhere, Group, cures, elsewhere, groups
 from watcher.report.words import DECIDED
 
-DEFAULT = "default"
-
-WORST_FIRST = (Verdict.STUCK, Verdict.LATE, Verdict.FLAKY, Verdict.FALSE_ABORT, Verdict.DIED, Verdict.OK)
-"""As the summary names them."""
-
-Group = tuple[Verdict, tuple[str, ...]]
-"""A verdict, and the stacks that have it."""
-
-
-@dataclass(frozen=True)
-class Cure:
-    """What one setting does to the stacks that fail as shipped."""
-
-    profile: str
-    outcomes: tuple[Group, ...]
-    """Of those for which it was decided; best first."""
-    failing: int
-    """How many stacks fail as shipped, whether or not they have the setting."""
-    delays_seconds: tuple[float, float] | None = field(default=None, compare=False)
-    """Shortest and longest of those who saw the change, but not well enough to be cured."""
-
-    @property
-    def cured(self) -> int:
-        return sum(len(stacks) for verdict, stacks in self.outcomes if verdict is Verdict.OK)
-
-    @property
-    def tried(self) -> int:
-        return sum(len(stacks) for _, stacks in self.outcomes)
-
-    @property
-    def only(self) -> Verdict | None:
-        """The one verdict that all of them have."""
-        return self.outcomes[0][0] if len(self.outcomes) == 1 else None
+FIRST = 3
+"""How many findings stand on the first screen where there are many; the others are one click away."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +27,10 @@ class Finding:
     """Stacks of the run whose default was not part of it here."""
     cures: tuple[Cure, ...]
     """Best first."""
+    elsewhere: Elsewhere | None = None
+    """Only where this run tried no other setting."""
+    idle: bool = False
+    """It takes no more than a quiet connection: in a cloud that is every day, and a cut is an accident."""
 
     def having(self, verdict: Verdict) -> tuple[str, ...]:
         return dict(self.shipped).get(verdict, ())
@@ -80,6 +55,13 @@ class Finding:
         return tuple(cure for cure in self.cures if cure.only is None)
 
     @property
+    def curable(self) -> int:
+        """2: one setting cures all, here or in another run; 1: some are cured; 0: nothing that was tried helps."""
+        if self.cures_of_all or (self.elsewhere is not None and self.elsewhere.cures):
+            return 2
+        return int(any(cure.cured for cure in self.cures))
+
+    @property
     def no_cures(self) -> tuple[tuple[Verdict, tuple[Cure, ...]], ...]:
         """Settings that leave every stack with the same failure, mildest failure first."""
         kinds = [verdict for verdict in reversed(WORST_FIRST) if verdict is not Verdict.OK]
@@ -87,20 +69,35 @@ class Finding:
         return tuple((verdict, cures) for verdict, cures in grouped if cures)
 
 
-def findings(results: Results) -> list[Finding]:
-    """Worst first. A scenario without fault, or without a decided default, has none."""
+def findings(results: Results, others: Iterable[Published] = ()) -> list[Finding]:
+    """Silent failures first; of these first what can be cured, which a reader can use, and what every cloud does.
+
+    A scenario without fault, or without a decided default, has none. ``others`` are asked where this run has nothing
+    but defaults.
+    """
+    others = tuple(others)
     merged: dict[tuple[object, ...], Finding] = {}
     for name, scenario in results.scenarios.items():
-        found = _finding(name, scenario, results)
+        found = _finding(name, scenario, results, others)
         if found is None:
             continue
-        key = (found.shipped, found.uncounted, found.absent, found.cures)
+        key = (found.shipped, found.uncounted, found.absent, found.cures, found.elsewhere)
         merged[key] = _merged(merged[key], found) if key in merged else found
-    order = sorted(merged.values(), key=lambda found: -len(found.having(Verdict.DIED)))
-    return sorted(order, key=lambda found: (-len(found.having(Verdict.STUCK)), -len(found.scenarios)))
+    return sorted(merged.values(), key=_place)
 
 
-def _finding(name: str, scenario: ScenarioResult, results: Results) -> Finding | None:
+def split(found: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Those that stand at the top, and those that a click shows."""
+    return found[:FIRST], found[FIRST:]
+
+
+def _place(found: Finding) -> tuple[int, ...]:
+    silent = len(found.having(Verdict.STUCK))
+    died = len(found.having(Verdict.DIED))
+    return (not silent, not found.failing, -found.curable, not found.idle, -silent, -len(found.scenarios), -died)
+
+
+def _finding(name: str, scenario: ScenarioResult, results: Results, others: tuple[Published, ...]) -> Finding | None:
     cells = [cell for cell in results.cells if cell.scenario == name]
     defaults = {cell.stack: cell.verdict for cell in cells if cell.profile == DEFAULT}
     shipped = {stack: verdict for stack, verdict in defaults.items() if verdict in DECIDED}
@@ -108,39 +105,16 @@ def _finding(name: str, scenario: ScenarioResult, results: Results) -> Finding |
         return None
     failing = [stack for stack, verdict in shipped.items() if verdict is not Verdict.OK]
     everybody = dict.fromkeys(cell.stack for cell in results.cells if cell.profile == DEFAULT)
+    tried = cures(cells, failing)
     return Finding(
         scenarios=(name,),
-        shipped=_groups(shipped, WORST_FIRST),
+        shipped=groups(shipped, WORST_FIRST),
         uncounted=tuple(stack for stack in defaults if stack not in shipped),
         absent=tuple(stack for stack in everybody if stack not in defaults),
-        cures=tuple(_cures(cells, failing)) if failing else (),
+        cures=tried,
+        elsewhere=elsewhere(name, failing, results, others) if failing and not tried else None,
+        idle=scenario.fault == "idle-expiry",
     )
-
-
-def _cures(cells: list[CellResult], failing: list[str]) -> Iterable[Cure]:
-    found = []
-    for profile in dict.fromkeys(cell.profile for cell in cells if cell.profile != DEFAULT):
-        tried = {
-            cell.stack: cell
-            for cell in cells
-            if cell.profile == profile and cell.stack in failing and cell.verdict in DECIDED
-        }
-        if not tried:
-            continue
-        verdicts = {stack: cell.verdict for stack, cell in tried.items()}
-        delays = [
-            cell.delay_seconds
-            for cell in tried.values()
-            if cell.verdict is not Verdict.OK and cell.delay_seconds is not None
-        ]
-        span = (min(delays), max(delays)) if delays else None
-        found.append(Cure(profile, _groups(verdicts, tuple(reversed(WORST_FIRST))), len(failing), span))
-    return sorted(found, key=lambda cure: -cure.cured / cure.tried)
-
-
-def _groups(verdicts: Mapping[str, Verdict], order: tuple[Verdict, ...]) -> tuple[Group, ...]:
-    groups = [(verdict, tuple(stack for stack, its in verdicts.items() if its is verdict)) for verdict in order]
-    return tuple((verdict, stacks) for verdict, stacks in groups if stacks)
 
 
 def _merged(one: Finding, other: Finding) -> Finding:
@@ -149,7 +123,7 @@ def _merged(one: Finding, other: Finding) -> Finding:
         replace(cure, delays_seconds=_span(cure.delays_seconds, twin.delays_seconds))
         for cure, twin in zip(one.cures, other.cures, strict=True)
     )
-    return replace(one, scenarios=one.scenarios + other.scenarios, cures=cures)
+    return replace(one, scenarios=one.scenarios + other.scenarios, cures=cures, idle=one.idle or other.idle)
 
 
 def _span(one: tuple[float, float] | None, other: tuple[float, float] | None) -> tuple[float, float] | None:

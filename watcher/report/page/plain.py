@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from watcher.model import Introduction, Results, Verdict
-from watcher.report.page.findings import Cure
+from watcher.report.page.cures import Cure
+from watcher.report.page.findings import Finding
 from watcher.report.words import MARKS, Reading, seconds_text
 
 PLAIN = {
@@ -34,6 +35,10 @@ LEFT = {
 """What a setting that cures nobody leaves everybody with."""
 
 MOST_NAMED = 6
+"""Of libraries, networks and silent stacks; the rest is one click away, unless it would be two or less."""
+ALL_NAMED = MOST_NAMED + 2
+FEW_NAMED = 3
+"""Of stacks that do anything else, and of those that a setting does different things to."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,31 @@ def left_with(verdict: Verdict) -> Chip:
     return chip(verdict, LEFT[verdict])
 
 
-def cures_all(failing: int) -> Chip:
-    """That any one of the settings beside it is enough, for every stack named in the row."""
+def cures_all(failing: int, cured: int | None = None) -> Chip:
+    """That any one of the settings beside it is enough, for every stack named in the row or for ``cured`` of them."""
     named = {1: "it", 2: "both"}.get(failing, f"all {failing}")
+    if cured is not None and cured < failing:
+        named = f"{cured} of these {failing}"
     return chip(Verdict.OK, f"each one alone cures {named}")
+
+
+def no_cure(failing: int) -> str:
+    """Of a row in which other settings were run, and none helps anybody."""
+    named = {1: "it", 2: "either"}.get(failing, f"any of these {failing}")
+    return f"no setting of this run cures {named}"
+
+
+def more(found: Sequence[Finding]) -> str:
+    """What the findings that are folded are about."""
+    networks = sum(len(each.scenarios) for each in found)
+    silent = sum(len(each.scenarios) for each in found if each.having(Verdict.STUCK))
+    told = _counted(networks, "more network", "more networks")
+    return f"{told}; in {silent} of them a client fails silently" if silent else f"{told}; nobody fails silently there"
+
+
+def paths(found: Finding, results: Results) -> list[str]:
+    """What a link must filter by to show the row's networks."""
+    return list(dict.fromkeys(results.scenarios[scenario].path for scenario in found.scenarios))
 
 
 def delays(cure: Cure) -> str:

@@ -14,10 +14,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from watcher.model import CellResult, Results
+from watcher.report.index import Published
 from watcher.report.matrix import figures
 from watcher.report.page import plain
 from watcher.report.page.cells import packed
-from watcher.report.page.findings import findings
+from watcher.report.page.findings import findings, split
 from watcher.report.page.settings import Setting, settings
 from watcher.report.page.surroundings import Surroundings
 from watcher.report.page.table import CONTROLS, table
@@ -30,10 +31,19 @@ SCRIPTS = ("elements.js", "address.js", "grid.js", "filters.js", "timeline.js", 
 
 
 def page(
-    results: Results, name: str, timelines: Mapping[str, Timeline] | None = None, around: Surroundings | None = None
+    results: Results,
+    name: str,
+    timelines: Mapping[str, Timeline] | None = None,
+    around: Surroundings | None = None,
+    others: Iterable[Published] = (),
 ) -> str:
-    """The matrix of one run. ``name`` is what links call it; ``timelines`` are by the folder of a cell's evidence."""
+    """The matrix of one run. ``name`` is what links call it; ``timelines`` are by the folder of a cell's evidence.
+
+    ``others`` are runs whose pages lie beside this one, newest first: they are named where they know a cure that was
+    not tried here.
+    """
     around = around or Surroundings()
+    first, folded = split(findings(results, others))
     laid_out = table(results, around)
     explained = settings(results, around)
     by_stack: dict[str, dict[str, CellResult]] = {}
@@ -52,11 +62,12 @@ def page(
             "question": plain.question(around.introduction),
             "tested": plain.tested(results, around.introduction),
             "coverage": plain.coverage(results, around.introduction),
-            "findings": findings(results),
+            "findings": first,
+            "folded": folded,
+            "described": around.profiles,
             "settings": explained,
             "explained": {each.name: each for each in explained},
             "plain": plain,
-            "most_named": plain.MOST_NAMED,
             "figures": figures(results),
             "chunks": chunks,
             "data": _data(results, name, around, explained),

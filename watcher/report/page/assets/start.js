@@ -9,7 +9,7 @@ show();
 // Back, forward, a link inside the page, an address typed by hand.
 addEventListener("popstate", () => { state = readAddress(); show(); });
 addEventListener("hashchange", () => { state = readAddress(); show(); });
-for (const link of document.querySelectorAll(".short a")) link.addEventListener("click", () => document.getElementById("matrix-title").scrollIntoView());
+for (const link of document.querySelectorAll(".short a[href^='#']")) link.addEventListener("click", () => document.getElementById("matrix-title").scrollIntoView());
 // What opens beside the matrix leaves its filters as they are.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#program='], a[href^='#setting=']");
