@@ -37,6 +37,7 @@ from watcher.soak.health import Health
 from watcher.soak.ledger import Ledger
 from watcher.soak.metrics import Metrics
 from watcher.soak.network import Network
+from watcher.soak.rounds import LOOK_AGAIN_SECONDS
 from watcher.soak.server import serving
 from watcher.soak.settings import SoakSettings
 from watcher.soak.spool import Spool
@@ -167,6 +168,7 @@ class Soak:
                 deadline_seconds=settings.deadline_seconds,
                 longest_gap_seconds=gap,
                 watchers=tuple(identity.watchers),
+                look_again_seconds=LOOK_AGAIN_SECONDS / settings.scale,
             ),
             ledger=self.ledger,
             spool=spool,
