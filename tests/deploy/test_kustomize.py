@@ -298,6 +298,17 @@ def test_the_capture_says_what_it_takes_and_is_bounded() -> None:
     assert "--snapshot-length=128" in command
 
 
+def test_failures_are_told_where_the_capture_is() -> None:
+    """Otherwise packets are kept and no failure says so, or a failure names a file that is not there."""
+    manifests = objects(BASE, "capture")
+    told = {each["name"]: each.get("value") for each in container(manifests)["env"]}
+    said = load({name: value for name, value in told.items() if value is not None}).capture
+    name, _, file = said.partition(":")
+    command = container(manifests, name)["command"]
+    assert file == command[command.index("-w") + 1] + "*"
+    assert VARIABLES["capture"] not in {each["name"] for each in container(objects(BASE))["env"]}
+
+
 def test_the_readme_has_a_line_for_each_overlay() -> None:
     """Otherwise a user finds the overlay for their cloud by chance."""
     text = (DEPLOY / "README.md").read_text()

@@ -103,6 +103,7 @@ def identity_of(settings: SoakSettings, catalog: Catalog) -> Identity:
             )
             for stack, profile in settings.pairs(catalog)
         },
+        capture=settings.capture,
     )
 
 

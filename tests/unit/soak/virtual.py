@@ -240,6 +240,7 @@ class Game:
         status: Callable[[int], int | None] = lambda _number: 200,
         session: str = "s1",
         look_again_seconds: float = LOOK_AGAIN_SECONDS,
+        capture: str = "",
     ) -> None:
         """``delay`` of a touch (numbered from 1) and a watcher: when it observes it, None for never."""
         loop = asyncio.get_running_loop()
@@ -250,7 +251,7 @@ class Game:
             name: (*name.split("/"), "Python", Settings())  # type: ignore[misc]  # two parts
             for name in self.names
         }
-        self.identity = Identity("soak", "cluster", "600", deadline_seconds, 1.0, settings)
+        self.identity = Identity("soak", "cluster", "600", deadline_seconds, 1.0, settings, capture)
         self.gauges, self.health, self.failures = Gauges(), Health(), FailureBook(cluster)
         self.ledger = Ledger(self.identity, self.failures, self.gauges)
         self.spool = Spool(folder, state=self.ledger.state, now=loop.time, run=at_once)
