@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.deploy.manifests import (
     DEPLOY,
     OVERLAYS,
+    ROOT,
     Manifest,
     container,
     objects,
@@ -20,9 +23,10 @@ from tests.deploy.manifests import (
     pod_template,
     settings,
 )
+from watcher import cli
 from watcher.catalog import Catalog
 from watcher.soak.server import address_of
-from watcher.soak.settings import VARIABLES, SoakSettings, load
+from watcher.soak.settings import DEFAULT_STACKS, VARIABLES, SoakSettings, load
 
 BASE = DEPLOY / "base"
 SUPERVISOR_MIB = 60
@@ -296,6 +300,53 @@ def test_the_capture_says_what_it_takes_and_is_bounded() -> None:
     limit = mebibytes(volumes["capture"]["emptyDir"]["sizeLimit"])
     assert megabytes * files * 1e6 * 1.1 < limit * 2**20
     assert "--snapshot-length=128" in command
+
+
+def test_failures_are_told_where_the_capture_is() -> None:
+    """Otherwise packets are kept and no failure says so, or a failure names a file that is not there."""
+    manifests = objects(BASE, "capture")
+    told = {each["name"]: each.get("value") for each in container(manifests)["env"]}
+    said = load({name: value for name, value in told.items() if value is not None}).capture
+    name, _, file = said.partition(":")
+    command = container(manifests, name)["command"]
+    assert file == command[command.index("-w") + 1] + "*"
+    assert VARIABLES["capture"] not in {each["name"] for each in container(objects(BASE))["env"]}
+
+
+def documented() -> dict[str, str]:
+    """Where the default clients are named, and how."""
+    default = re.search(r'^ARG STACKS="(.+)"$', (DEPLOY / "image" / "Containerfile").read_text(), re.MULTILINE)
+    said = re.search(r"^- The clients in it are `(.+?)`", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    assert default
+    assert said
+    return {
+        "the image": default[1],
+        "deploy/README.md": said[1],
+        "the manifests": settings(objects(BASE))["WATCHER_STACKS"].replace(",", " "),
+    }
+
+
+def test_image_manifests_and_readme_name_the_default_clients() -> None:
+    """Otherwise the pod ends with "the environment is not built", or a user waits for a client that is not there."""
+    told = documented()
+    assert set(told.values()) == {DEFAULT_STACKS.replace(",", " ")}, told
+
+
+@pytest.mark.parametrize("file", [ROOT / "README.md", DEPLOY / "README.md"], ids=["README.md", "deploy/README.md"])
+def test_the_line_to_the_table_is_one_that_works(file: Path) -> None:
+    """Otherwise whoever copies it gets a usage error, no `watcher` at all, or a table without the lab's word."""
+    text = file.read_text()
+    (line,) = re.findall(r"^watcher (summarize .+)$", text.replace("\\\n", ""), re.MULTILINE)
+    before = text[: text.index("watcher summarize --namespace")]
+    assert "make setup" in before
+    assert '.venv/bin:$PATH"' in before
+    words = shlex.split(line)
+    columns = {words[at + 1].rpartition("=")[2] for at, word in enumerate(words) if word == "--context"}
+    paths = dict(words[at + 1].split("=") for at, word in enumerate(words) if word == "--path")
+    assert paths.keys() == columns
+    # Only the clusters are missing here; of a wrong option or path nothing would be asked.
+    result = CliRunner().invoke(cli.app, [*words, "--kubeconfig", "/dev/null"])
+    assert (result.exit_code, "the kubeconfig cannot be used" in result.output) == (2, True), result.output
 
 
 def test_the_readme_has_a_line_for_each_overlay() -> None:

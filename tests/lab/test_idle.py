@@ -302,12 +302,27 @@ if order["keepalive"]:
 print("ready", flush=True)
 sys.stdin.read()
 """
+ANEW_CHILD = """
+import http.client, json, sys
+from watcher.idle.connection import tls
+order = json.loads(sys.stdin.readline())
+api = order["api"]
+connection = http.client.HTTPSConnection(api["host"], api["port"], context=tls(api["ca_pem"], None))
+while True:
+    path = f"/api/v1/namespaces/{order['namespace']}/configmaps?watch=true&timeoutSeconds=3&resourceVersion=0"
+    connection.request("GET", path, headers={"Authorization": f"Bearer {api['token']}"})
+    answer = connection.getresponse()
+    print(connection.sock.getsockname()[1], flush=True)
+    answer.read()
+"""
+"""A watch that ends every 3 s and is asked for anew on the same connection, as libraries do. Nobody has keepalive."""
+ANEW = "anew"
 QUIET = {"none": (False, API_PORT), "client": (True, API_PORT), "server": (False, API_KEEPALIVE_PORT),
-         "both": (True, API_KEEPALIVE_PORT)}  # fmt: skip
+         "both": (True, API_KEEPALIVE_PORT), ANEW: (False, API_PORT)}  # fmt: skip
 
 
 async def quiet_scene(restricted: bool) -> dict[str, Any]:
-    """Four programs hold a quiet watch each; they are looked at from outside for 17 s.
+    """Four programs hold a quiet watch each, a fifth one that is not quiet; they are looked at from outside for 17 s.
 
     So long that the server's probes, 4 s apart, are told as 3.2 to 5 s apart, whenever the first one came and however
     late the second look is.
@@ -329,8 +344,9 @@ async def quiet_scene(restricted: bool) -> dict[str, Any]:
         updater.close()
         children = {}
         for name, (keepalive, port) in QUIET.items():
+            program = ANEW_CHILD if name == ANEW else CHILD
             children[name] = child = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", CHILD, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                sys.executable, "-c", program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
             api = {"host": API_ADDRESS, "port": port, "ca_pem": access.ca_pem, "token": access.token}
             assert child.stdin is not None
@@ -348,10 +364,19 @@ async def quiet_scene(restricted: bool) -> dict[str, Any]:
         for child in children.values():
             child.kill()
             await child.wait()
+        said = children[ANEW].stdout
+        assert said is not None
+        more = (await said.read()).decode().split()
         gone = quiet.QuietWatch()
         gone.look(children["none"].pid)
     found = {name: watch.measured().model_dump(mode="json") for name, watch in watches.items()}
-    return {"found": found, "text": text, "gone": gone.measured().model_dump(mode="json"), "own": os.getpid()}
+    return {
+        "found": found,
+        "text": text,
+        "gone": gone.measured().model_dump(mode="json"),
+        "own": os.getpid(),
+        "anew on": more,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +404,16 @@ def test_who_keeps_a_quiet_watch_alive(looked_at: Looked, name: str, restricted:
 def test_both_may_do_it(looked_at: Looked) -> None:
     """Else a client's keepalive hides that the server has one, too."""
     assert looked_at(False)["found"]["both"]["by"] == "both"
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+def test_a_watch_that_begins_anew_is_nobodys_keepalive(looked_at: Looked, restricted: bool) -> None:
+    """Else every client has keepalive in the user's table as soon as the API server ends its watches: each hour."""
+    seen = looked_at(restricted)
+    assert seen["found"][ANEW]["by"] == "unknown"
+    assert seen["found"][ANEW]["quiet_seconds"] == 0
+    assert len(seen["anew on"]) >= 2
+    assert len(set(seen["anew on"])) == 1
 
 
 def test_the_options_are_the_sockets_own(looked_at: Looked) -> None:

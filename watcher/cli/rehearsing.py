@@ -117,12 +117,12 @@ def rehearse(
     from watcher.rehearsal.run import rehearse as run
 
     rehearsed = run(options, catalog, progress_console())
-    _summarize(rehearsed, options)
+    leave_tables(rehearsed, options)
     if not rehearsed.trusted:
         raise typer.Exit(3)
 
 
-def _summarize(rehearsed: Rehearsed, options: RehearsalOptions) -> None:
+def leave_tables(rehearsed: Rehearsed, options: RehearsalOptions) -> None:
     """Saves each cluster's export, and the table of all as ``watcher summarize`` makes it of them; prints that, too."""
     from watcher.catalog import Catalog
     from watcher.summary import exports as saved

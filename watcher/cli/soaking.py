@@ -18,7 +18,8 @@ EPILOG = """
 urllib3 and client-go's informer; default,tcp-keepalive]; in the file any number of `[[watcher]]` with `stack` and
 `profile` instead; `WATCHER_CLIENTS` client folders of your own, with colons
 
-`WATCHER_INSTANCE` [soak], `WATCHER_CLUSTER`, `WATCHER_NODE` what the table calls this soak, its cluster and its node
+`WATCHER_INSTANCE` [soak], `WATCHER_CLUSTER`, `WATCHER_NODE` what the table calls this soak, its cluster and its node;
+`WATCHER_CAPTURE` where packets are kept, as container:file, for the records of failures
 
 `KUBECONFIG` [the pod's service account]; `WATCHER_NAMESPACE` [the pod's], `WATCHER_TRIGGER` [trigger]
 

@@ -16,8 +16,8 @@ from watcher.errors import UnknownName, UsageError, WatcherError
 
 if TYPE_CHECKING:
     from watcher.catalog import Catalog
-    from watcher.model import Results
     from watcher.report.summary import Summary
+    from watcher.report.summary_prediction import LabRun
     from watcher.totals import Export
 
 EPILOG = """
@@ -87,7 +87,10 @@ def summarize(
     prediction: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", rich_help_panel=_SHOW, help="The lab's run. [the newest in results/]", show_default=False
+            metavar="RUN",
+            rich_help_panel=_SHOW,
+            help="The lab's run. [all in results/, each cell by its newest]",
+            show_default=False,
         ),
     ] = None,
     least_hours: Annotated[
@@ -119,7 +122,7 @@ def summarize(
             raise UnknownName("path", name, catalog.paths)
     if prediction is not None and not said:
         raise UsageError("--prediction needs to know each cluster's path", advice="--path COLUMN=PATH")
-    place = _prediction(prediction) if said else None
+    lab = _prediction(prediction) if said else []
     exports, unreadable = _read(columns, from_ or (), namespace, kubeconfig)
     known = {each.cluster for each in exports} | unreadable.keys()
     if strange := sorted(said.keys() - known):
@@ -128,7 +131,7 @@ def summarize(
         from watcher.summary.exports import text_of
 
         replace(export, text_of(exports))
-    _write(_summary(exports, unreadable, said, place, catalog, least_hours, least_touches), format_, output)
+    _write(_summary(exports, unreadable, said, lab, catalog, least_hours, least_touches), format_, output)
     raise typer.Exit(3 if unreadable else 0)
 
 
@@ -166,21 +169,18 @@ def _read(
     return found, unreadable
 
 
-def _prediction(place: Path | None) -> tuple[str, Results] | None:
-    """The lab's run and its name; None where none was published."""
+def _prediction(place: Path | None) -> list[LabRun]:
+    """The lab's run that is named, else those that were published."""
     from watcher.summary import predictions
 
-    place = place or predictions.newest()
-    if place is None:
-        return None
-    return (place if place.is_dir() else place.parent).resolve().name, predictions.load(place)
+    return predictions.published() if place is None else [predictions.named(place)]
 
 
 def _summary(
     exports: list[Export],
     unreadable: dict[str, str],
     said: dict[str, str],
-    lab: tuple[str, Results] | None,
+    lab: list[LabRun],
     catalog: Catalog,
     least_hours: float,
     least_touches: int,
@@ -194,8 +194,7 @@ def _summary(
         paths=catalog.paths,
         least=Least(hours=least_hours, touches=least_touches),
         predicted_paths=said,
-        prediction=lab[1] if lab else None,
-        prediction_name=lab[0] if lab else None,
+        predictions=lab,
         unreadable=unreadable,
     )
 

@@ -1,20 +1,18 @@
 """Who keeps a program's quiet connection alive, measured from outside, without privilege and without a packet of ours.
 
 Between two touches nothing but keepalive crosses a watch. So two readings of the kernel's counters for the program's
-own sockets tell: nothing moved; or segments came and went, and who began. A keepalive probe of the client is answered
-with an acknowledgement that our kernel takes in; a probe of the server is answered by our kernel before it looks at
-any acknowledgement. HTTP/2 pings are data: whose was sent first is in the ages of the last data each way.
+own sockets tell: nothing moved; or segments came and went, and who began (``pieces``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from watcher.idle.pieces import By, Piece, Sample, compare
 from watcher.kernel import duplicates, processes, sock_diag, tcp_info
 from watcher.kernel.duplicates import Options
 from watcher.kernel.sock_diag import Row
@@ -22,83 +20,7 @@ from watcher.totals import Keepalive
 
 LEAST_QUIET_SECONDS = 200.0
 """``none`` is said only after so long a silence in one piece: kube-apiserver's own probes come after 180 s."""
-MOST_SMALL_BYTES = 256
-"""Mean octets of a data segment above which it was no ping and no bookmark: somebody touched the trigger."""
 MOST_DESCRIBED = 4_000
-_SETTLED_SECONDS = 0.5
-"""A reading so soon after data may be followed by its delayed acknowledgement, which means nothing."""
-_TICK_SECONDS = 0.012
-"""Ages closer than this are the same: the kernel's ticks are up to 10 ms."""
-
-By = Literal["none", "client", "server", "both"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One socket at one moment. ``idle_option_seconds`` is the client's keepalive idle time, where it is known."""
-
-    at: float
-    row: Row
-    option: str
-    idle_option_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one socket carried between two readings: who began, and how many exchanges."""
-
-    by: By
-    exchanges: int
-    seconds: float
-
-
-def compare(first: Sample, second: Sample) -> Piece | None:
-    """None where the counters are missing, or the time between was not quiet."""
-    one, two = first.row.info, second.row.info
-    if one is None or two is None or two.state != tcp_info.ESTABLISHED:
-        return None
-    changes = [
-        None if before is None or after is None else (after - before) % (1 << 32)
-        for before, after in (
-            (one.segs_in, two.segs_in),
-            (one.segs_out, two.segs_out),
-            (one.data_segs_in, two.data_segs_in),
-            (one.data_segs_out, two.data_segs_out),
-        )
-    ]
-    came, went, data_came, data_went = changes
-    seconds = second.at - first.at
-    if came is None or went is None or data_came is None or data_went is None or seconds <= 0:
-        return None
-    if data_came and (two.bytes_received or 0) - (one.bytes_received or 0) > MOST_SMALL_BYTES * data_came:
-        return None
-    if data_came or data_went:
-        return _of_data(data_came, data_went, two.last_data_recv_seconds - two.last_data_sent_seconds, seconds)
-    if came == 0 and one.last_data_recv_seconds < _SETTLED_SECONDS:
-        went = max(0, went - 1)
-    if came == went == 0:
-        return Piece("none", 0, seconds)
-    if came == 0:  # probes that nobody answers
-        return Piece("client", went, seconds)
-    if two.last_ack_recv_seconds > seconds - _TICK_SECONDS or second.option == "off":
-        return Piece("server", came, seconds)
-    idle = second.idle_option_seconds
-    both = idle is not None and came > math.ceil(seconds / idle)
-    return Piece("both" if both else "client", came, seconds)
-
-
-def _of_data(came: int, went: int, received_before_sent: float, seconds: float) -> Piece:
-    """Pings and bookmarks. ``received_before_sent``: by how much the last data received is older than the last sent."""
-    if not went:
-        return Piece("server", came, seconds)
-    if not came:
-        return Piece("client", went, seconds)
-    by: By = "both"
-    if received_before_sent < -_TICK_SECONDS:
-        by = "client"
-    elif received_before_sent > _TICK_SECONDS:
-        by = "server"
-    return Piece(by, max(came, went), seconds)
 
 
 @dataclass

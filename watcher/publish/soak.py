@@ -25,6 +25,7 @@ from watcher.rehearsal import audit
 from watcher.report import summary_html, summary_markdown
 from watcher.report.soaks import FOLDER, NOTE, SUMMARY, Note
 from watcher.report.summary import Summary, build
+from watcher.report.summary_prediction import LabRun
 from watcher.report.summary_words import Least
 from watcher.summary import exports as saved
 from watcher.summary import predictions
@@ -69,7 +70,7 @@ def publish(
             raise UsageError(f"this soak is published already: {place}", advice="published soaks are never overwritten")
         (made / RESULT).write_text(_record(folder / RESULT, redaction), encoding="utf-8")
         # From what is published, prediction and exports: whoever makes the table again reads the same files.
-        summary = table(made, least, predictions.newest([to]))
+        summary = table(made, least, predictions.published([to]))
         for name, text in drawn(summary).items():
             (made / name).write_text(text, encoding="utf-8")
         left_out: dict[str, int] = {}
@@ -91,8 +92,9 @@ def name_of(rehearsal: Rehearsal, exports: Path) -> str:
     return f"{rehearsal.started_at.astimezone(UTC):%Y-%m-%d}-{digest.hexdigest()[:8]}"
 
 
-def table(place: Path, least: Least, prediction: Path | None) -> Summary:
-    """What ``watcher summarize`` says of the exports in a published folder, on the day of the newest of them."""
+def table(place: Path, least: Least, runs: Sequence[LabRun]) -> Summary:
+    """What ``watcher summarize`` says of the exports in a published folder, on the day of the newest of them. ``runs``
+    are the lab's, newest first."""
     rehearsal = rehearsed.record(place / RESULT)
     exports = [rehearsed.one(place / EXPORTS / f"{name}.json", name)[0] for name in rehearsal.clusters]
     paths = Catalog.load().paths
@@ -102,8 +104,7 @@ def table(place: Path, least: Least, prediction: Path | None) -> Summary:
         paths=paths,
         least=least,
         predicted_paths={name: path for name, path in rehearsal.paths.items() if path in paths},
-        prediction=None if prediction is None else predictions.load(prediction),
-        prediction_name=None if prediction is None else prediction.parent.name,
+        predictions=runs,
     )
 
 

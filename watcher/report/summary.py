@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from watcher.model import Path, Results, Value
+from watcher.model import Path, Value
 from watcher.report.summary_groups import Group, groups_of, newest_of_each, schedule_text
-from watcher.report.summary_prediction import Predicted, predicted
+from watcher.report.summary_prediction import LabRun, Predicted, predicted, relevant
 from watcher.report.summary_warnings import warnings
 from watcher.report.summary_words import Counts, Least, Word, behind, keepalive_text, text_of, time_text, word_of
 from watcher.report.words import printable
@@ -102,6 +102,8 @@ class Summary(Value):
     least: Least
     prediction: str | None
     """The lab's run that is shown beside."""
+    older_predictions: tuple[str, ...] = ()
+    """Further runs, newest first, that are asked where it decides nothing of a client."""
     clusters: tuple[Cluster, ...]
     rows: tuple[Row, ...]
 
@@ -113,13 +115,13 @@ def build(
     paths: Mapping[str, Path],
     least: Least = Least(),  # noqa: B008 - frozen
     predicted_paths: Mapping[str, str] | None = None,
-    prediction: Results | None = None,
-    prediction_name: str | None = None,
+    predictions: Sequence[LabRun] = (),
     unreadable: Mapping[str, str] | None = None,
 ) -> Summary:
     """``paths`` are all that are known, ``predicted_paths`` which of them a cluster is said to be.
 
-    ``unreadable`` are clusters that could not be read at all, and why. Exports of one cluster's name are one column.
+    ``predictions`` are the lab's runs, newest first. ``unreadable`` are clusters that could not be read, and why.
+    Exports of one cluster's name are one column.
     """
     said = dict(predicted_paths or {})
     failed = dict(unreadable or {})
@@ -130,16 +132,18 @@ def build(
         totals[name], doubts[name] = newest_of_each([export for export in exports if export.cluster == name])
         if name in failed:
             doubts[name].append(failed[name])
+    runs = relevant(predictions, said.values())
     groups = {name: groups_of(totals[name]) for name in names}
     rows = [
-        _row(key, [groups[name].get(key, ()) for name in names], names, ordinal, least, said, prediction)
+        _row(key, [groups[name].get(key, ()) for name in names], names, ordinal, least, said, runs)
         for key in dict.fromkeys(key for name in names for key in groups[name])
         for ordinal in range(max(len(groups[name].get(key, ())) for name in names))
     ]
     summary = Summary(
         made_at=made_at,
         least=least,
-        prediction=(prediction_name or prediction.run.id) if prediction is not None else None,
+        prediction=runs[0].name if runs else None,
+        older_predictions=tuple(run.name for run in runs[1:]),
         clusters=tuple(
             _cluster(
                 name, [export for export in exports if export.cluster == name], totals[name], doubts[name], said, paths
@@ -158,12 +162,12 @@ def _row(
     ordinal: int,
     least: Least,
     said: Mapping[str, str],
-    prediction: Results | None,
+    runs: Sequence[LabRun],
 ) -> Row:
     cells = []
     for name, groups in zip(names, found, strict=True):
         group = groups[ordinal] if ordinal < len(groups) else None
-        cells.append(_cell(group, least, len(groups) > 1, predicted(prediction, said.get(name), key, group)))
+        cells.append(_cell(group, least, len(groups) > 1, predicted(runs, said.get(name), key, group)))
     versions = dict.fromkeys(version for cell in cells for version in cell.versions)
     return Row(
         stack=key[0], profile=key[1], versions=tuple(versions), keepalive=_keepalive(names, cells), cells=tuple(cells)

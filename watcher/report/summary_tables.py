@@ -21,6 +21,8 @@ def heading(summary: Summary) -> list[str]:
     if summary.prediction is not None and any(cluster.path for cluster in summary.clusters):
         paths = ", ".join(f"{cluster.name} as {cluster.path}" for cluster in summary.clusters if cluster.path)
         told.append(f"lab: run {summary.prediction}, {paths}")
+        if summary.older_predictions:
+            told.append("lab, where that run decides nothing: the newest older one that does, by its name")
     return told
 
 
@@ -35,7 +37,8 @@ def cell(found: Cell, row: Row) -> list[str]:
         told.append(", ".join(found.versions))
     for each in found.predicted:
         shown = f"{each.reading} ({each.text})" if each.text and each.verdict is not None else each.reading
-        told.append(f"lab, {each.scenario}: {shown}{f', {each.note}' if each.note else ''}")
+        run = f"run {each.run}" if each.run else ""
+        told.append(", ".join(filter(None, [f"lab, {each.scenario}: {shown}", each.note, run])))
     return [f"{SYMBOLS[found.word]} {found.text}", *filter(None, told)]
 
 

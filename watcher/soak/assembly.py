@@ -37,6 +37,7 @@ from watcher.soak.health import Health
 from watcher.soak.ledger import Ledger
 from watcher.soak.metrics import Metrics
 from watcher.soak.network import Network
+from watcher.soak.rounds import LOOK_AGAIN_SECONDS
 from watcher.soak.server import serving
 from watcher.soak.settings import SoakSettings
 from watcher.soak.spool import Spool
@@ -102,6 +103,7 @@ def identity_of(settings: SoakSettings, catalog: Catalog) -> Identity:
             )
             for stack, profile in settings.pairs(catalog)
         },
+        capture=settings.capture,
     )
 
 
@@ -167,6 +169,7 @@ class Soak:
                 deadline_seconds=settings.deadline_seconds,
                 longest_gap_seconds=gap,
                 watchers=tuple(identity.watchers),
+                look_again_seconds=LOOK_AGAIN_SECONDS / settings.scale,
             ),
             ledger=self.ledger,
             spool=spool,

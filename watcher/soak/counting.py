@@ -26,6 +26,8 @@ class Identity:
     scale: float
     watchers: Mapping[str, tuple[str, str, str, Settings]]
     """By ``stack/profile``: stack, profile, language, the profile's settings in true seconds."""
+    capture: str = ""
+    """Where the packets are, ``container:file``; empty where nobody keeps them."""
 
 
 @dataclass

@@ -221,7 +221,7 @@ class Ledger:
         touched = judged.touched
         assert touched is not None  # without an answered update nobody is charged
         time_of_day, identity = self.counter.time_of_day, self._identity
-        deadline = touched.sent + identity.deadline_seconds
+        touched_at, missed_at = time_of_day(touched.sent), time_of_day(touched.sent + identity.deadline_seconds)
         return Failure(
             instance=identity.instance,
             cluster=identity.cluster[:200],
@@ -229,12 +229,20 @@ class Ledger:
             profile=profile[:200],
             nonce=judged.nonce,
             resource_version=(touched.resource_version or "")[:200],
-            touched_at=time_of_day(touched.sent),
+            touched_at=touched_at,
             answered_at="" if touched.answered is None else time_of_day(touched.answered),
             visible_at="" if judged.visible_at is None else time_of_day(judged.visible_at),
-            missed_at=time_of_day(deadline),
+            missed_at=missed_at,
             deadline_seconds=identity.deadline_seconds,
             reused=judged.reused or "",
             new=judged.new[:200],
+            packets=_packets(identity.capture, touched_at, missed_at),
             reason=f"not observed within {identity.deadline_seconds:g} s",
         )
+
+
+def _packets(capture: str, touched_at: str, missed_at: str) -> str:
+    """In which container and file, and at what time; of a ring nobody can say yet in which of its files."""
+    if not capture:
+        return ""
+    return f"{capture}, touched {touched_at}, missed {missed_at}: the first file that was last written after that"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from watcher.idle.quiet import LEAST_QUIET_SECONDS
 from watcher.judge.touches import Judged, Late
 from watcher.records import Beat, Entry, IdleTried, Intended, Looked, Probed, Touched
 from watcher.updater import new_nonce
@@ -18,6 +19,9 @@ LEAST_PAUSE_SECONDS = 1.0
 """Between two tries of the idle connection, two probes, two looks at quiet sockets: touches may come faster."""
 SETTLE_SECONDS = 1.0
 """After a touch, until its last acknowledgements have gone."""
+LOOK_AGAIN_SECONDS = LEAST_QUIET_SECONDS + 5
+"""After the look that follows a touch. Where a path ends what was idle for 240 s, the connection of that look is gone
+at the next touch, and its silence would never be seen in one piece."""
 _DRAINS = 12
 """Turns of the event loop in which a full pipe, 64 KiB, is read to its end, line by line, with some to spare."""
 
@@ -78,6 +82,7 @@ class Rounds:
         *,
         deadline_seconds: float,
         now: Callable[[], float],
+        look_again_seconds: float = LOOK_AGAIN_SECONDS,
         on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._book = book
@@ -85,9 +90,12 @@ class Rounds:
         self._deadline_seconds = deadline_seconds
         self._pace = Pace(deadline_seconds)
         self._now = now
+        self._look_again_seconds = look_again_seconds
         self._on_round = on_round
         self._beats = 0
         self._extras: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._touched_at = float("-inf")
         self._running = False
         self.stopping = False
@@ -120,11 +128,15 @@ class Rounds:
         return self._pace.beat_seconds if self._book.undecided else 5.0
 
     async def close(self) -> None:
-        if self._extras is not None:
-            self._extras.cancel()
-            await asyncio.gather(self._extras, return_exceptions=True)
+        if self._again is not None:
+            self._again.cancel()
+        tasks = [each for each in (self._extras, self._looking) if each is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _round(self) -> None:
+        await self._looked()
         rested = self._now() - self._touched_at >= LEAST_PAUSE_SECONDS
         if rested:
             await self._asking.measure(before_touch=True)
@@ -199,6 +211,19 @@ class Rounds:
         while self._book.undecided:  # noqa: ASYNC110 - somebody misses it, and the deadline is still to come
             await asyncio.sleep(self._pace.step_seconds)
         await self._asking.measure(before_touch=False)
+        self._again = asyncio.get_running_loop().call_later(self._look_again_seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        if not self._running:
+            self._looking = asyncio.create_task(self._asking.measure(before_touch=False))
+
+    async def _looked(self) -> None:
+        """No look between two touches begins from here on, and none is under way."""
+        if self._again is not None:
+            self._again.cancel()
+        if self._looking is not None:
+            await self._looking
+            self._looking = None
 
     async def _beat_while_open(self) -> None:
         while True:

@@ -44,6 +44,7 @@ VARIABLES = {
     "instance": "WATCHER_INSTANCE",
     "cluster": "WATCHER_CLUSTER",
     "node": "WATCHER_NODE",
+    "capture": "WATCHER_CAPTURE",
     "spool": "WATCHER_SPOOL",
     "listen": "WATCHER_LISTEN",
     "keep_failures": "WATCHER_KEEP_FAILURES",
@@ -80,6 +81,8 @@ class SoakSettings(Value):
     instance: Name = "soak"
     cluster: Annotated[str, Field(max_length=200)] = ""
     node: Annotated[str, Field(max_length=253)] = ""
+    capture: Annotated[str, Field(max_length=200)] = ""
+    """Where somebody keeps the packets, ``container:file``; each failure then says so. Empty: nobody does."""
     spool: Path | None = None
     """None: ``/var/lib/watcher`` where that can be written to, else a folder in the temporary one."""
     listen: str = "0.0.0.0:8080"

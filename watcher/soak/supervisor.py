@@ -18,7 +18,7 @@ from watcher.records import Beat, Entry, SoakEnded, SoakStarted
 from watcher.soak.child import Child
 from watcher.soak.delivery import Delivery
 from watcher.soak.ledger import Ledger
-from watcher.soak.rounds import Asking, Rounds
+from watcher.soak.rounds import LOOK_AGAIN_SECONDS, Asking, Rounds
 from watcher.soak.spool import Spool
 
 STAGGER_SECONDS = 5.0
@@ -64,6 +64,8 @@ class Session:
     longest_gap_seconds: float
     """Between two touches by schedule."""
     watchers: tuple[str, ...]
+    look_again_seconds: float = LOOK_AGAIN_SECONDS
+    """From a look at quiet sockets after a touch to the next; scaled in the lab."""
 
 
 class Supervisor:
@@ -169,6 +171,7 @@ class Supervisor:
             asking,
             deadline_seconds=session.deadline_seconds,
             now=self._now,
+            look_again_seconds=session.look_again_seconds,
             on_round=lambda: health.beat("updater"),
         )
         self.children = list(children)

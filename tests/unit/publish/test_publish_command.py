@@ -15,6 +15,7 @@ from watcher.judge.results import results_of
 from watcher.model import Results
 from watcher.publish import pages, soak
 from watcher.report import index, readme, soaks
+from watcher.summary import predictions
 
 ROOT = Path(__file__).parents[3]
 EMPTY = f"top\n{readme.BEGIN}\nold\n{readme.END}\nend\n"
@@ -197,7 +198,7 @@ def problems(results: Path, page: Path) -> list[str]:
         ]
     for each in pages.published_soaks(results):
         place, kept = results / soaks.FOLDER / each.name, each.summary
-        lab = None if kept.prediction is None else results / kept.prediction / "results.json"
+        lab = [predictions.named(results / name) for name in (kept.prediction, *kept.older_predictions) if name]
         if soak.table(place, kept.least, lab) != kept:
             found.append(f"the table of {each.name} is not what its exports say today")
     return found

@@ -16,6 +16,7 @@ from watcher.catalog import Catalog
 from watcher.model import Verdict
 from watcher.report import summary_html, summary_markdown, summary_terminal
 from watcher.report.summary import Cell, Summary, build
+from watcher.report.summary_prediction import LabRun
 from watcher.report.summary_words import Counts, Least, Word, keepalive_text, text_of, time_text, word_of
 from watcher.totals import Export, Failure, Keepalive, Totals, Tried, Update, WatcherTotals
 
@@ -222,15 +223,53 @@ def test_the_labs_word_stands_beside() -> None:
     )
     stack, profile = results.cells[0].stack, results.cells[0].profile
     soak = export(totals(counted(stack, profile, observed=200, version="0.0.1"), counted("unheard-of", observed=200)))
-    summary = made(soak, prediction=results, predicted_paths={"public": results.scenarios["azure-slb-silent"].path})
+    runs = [LabRun("newest", results)]
+    summary = made(soak, predictions=runs, predicted_paths={"public": results.scenarios["azure-slb-silent"].path})
     (lab,) = [each for each in summary.rows[0].cells[0].predicted if each.scenario == "azure-slb-silent"]
     assert (lab.reading, lab.verdict) == ("FAIL", Verdict.STUCK)
     assert lab.note.startswith("with ")
-    assert all(each.reading == "not in this run" for each in summary.rows[1].cells[0].predicted)
-    assert summary.prediction == results.run.id
+    assert [each.reading for each in summary.rows[1].cells[0].predicted] == ["not in this run"]
+    assert (summary.prediction, summary.older_predictions) == ("newest", ())
     for text in (summary_markdown.render(summary), summary_html.render(summary), terminal(summary)):
         assert re.search(r"lab, azure.{0,2}slb.{0,2}silent: FAIL", text)
-    assert made(soak, prediction=results).rows[0].cells[0].predicted == ()
+    assert made(soak, predictions=runs).rows[0].cells[0].predicted == ()
+
+
+def test_the_newest_run_that_decides_has_the_labs_word() -> None:
+    """Most runs are of some clients, or of some paths: with the newest alone, most cells had no prediction."""
+    path = "azure-slb"
+    newest = a_run(
+        a_cell(Verdict.INVALID, None, "unproven", scenario=path),
+        a_cell(Verdict.OK, 0.1, scenario=path, profile="retry"),
+        a_cell(Verdict.INVALID, None, "unproven", scenario=path, profile="read-timeout"),
+    )
+    older = a_run(
+        a_cell(Verdict.DIED, None, "ended", scenario=path),
+        a_cell(Verdict.STUCK, None, "saw nothing", scenario=path, profile="retry"),
+    )
+    oldest = a_run(
+        a_cell(Verdict.STUCK, None, "saw nothing", scenario=path),
+        a_cell(Verdict.OK, 0.1, scenario=path, profile="tcp-keepalive"),
+    )
+    elsewhere = a_run(a_cell(Verdict.STUCK, None, "saw nothing", scenario="gcp-vpc"))
+    strange = elsewhere.scenarios["gcp-vpc"].model_copy(update={"path": "gcp-vpc"})
+    elsewhere = elsewhere.model_copy(update={"scenarios": {"gcp-vpc": strange}})
+    profiles = ("default", "retry", "tcp-keepalive", "read-timeout", "bookmarks")
+    soak = export(totals(*(counted("python-kubernetes", profile, observed=200) for profile in profiles)))
+    runs = [LabRun("d", newest), LabRun("c", elsewhere), LabRun("b", older), LabRun("a", oldest)]
+    summary = made(soak, predictions=runs, predicted_paths={"public": newest.scenarios[path].path})
+    told = {row.profile: [(each.reading, each.run) for each in row.cells[0].predicted] for row in summary.rows}
+    assert told == {
+        "default": [("PASS with restarts", "b")],
+        "retry": [("PASS", "")],
+        "tcp-keepalive": [("PASS", "a")],
+        "read-timeout": [("invalid", "")],
+        "bookmarks": [("in no run", "")],
+    }
+    assert (summary.prediction, summary.older_predictions) == ("d", ("b", "a"))
+    for text in (summary_markdown.render(summary), summary_html.render(summary), terminal(summary)):
+        assert re.search(r"died\\?\), run b", text)
+        assert "the newest older one that does" in text
 
 
 def test_a_cluster_that_could_not_be_read_has_its_column_and_says_so() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from watcher.catalog import Catalog
 from watcher.errors import UsageError
+from watcher.soak.assembly import identity_of
 from watcher.soak.settings import DEFAULT_STACKS, VARIABLES, load
 
 FILE = """
@@ -62,6 +63,13 @@ def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
     with pytest.raises(UsageError) as caught:
         load({variable: value})
     assert variable in caught.value.message
+
+
+def test_the_capture_reaches_the_records() -> None:
+    """A sidecar that keeps packets of which no failure tells."""
+    catalog = Catalog.load()
+    assert identity_of(load({"WATCHER_CAPTURE": "capture:/capture/ring.pcap*"}), catalog).capture.startswith("capture:")
+    assert identity_of(load({}), catalog).capture == ""
 
 
 def test_a_wrong_file_names_its_key(tmp_path: Path) -> None:

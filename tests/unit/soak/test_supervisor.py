@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.soak.virtual import Cluster, Game, run_virtually
-from watcher.totals import Update
+from watcher.failure_object import data_of
+from watcher.totals import Failure, Update
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -94,6 +95,27 @@ def test_updates_that_fail_are_counted_as_such(tmp_path: Path) -> None:
     }
     assert cluster.failures == {}
     assert cluster.total("observed") == 4 * 3
+
+
+def test_a_miss_says_where_its_packets_are(tmp_path: Path) -> None:
+    """Whoever is to explain a miss searches twelve files of packets, or does not know that there are any."""
+
+    def missed(name: str, capture: str) -> tuple[Failure, dict[str, str]]:
+        cluster = Cluster()
+
+        async def scene() -> None:
+            game = Game(tmp_path / name, cluster, watchers=1, delay=lambda _number, _watcher: None, capture=capture)
+            await game.play(touches=1, interval=600)
+
+        (tmp_path / name).mkdir()
+        run_virtually(scene())
+        (failure,) = cluster.failures.values()
+        return failure, data_of(failure)
+
+    failure, data = missed("kept", "capture:/capture/ring.pcap*")
+    for told in ("capture:/capture/ring.pcap*", f"touched {failure.touched_at}", f"missed {failure.missed_at}"):
+        assert told in data["packets"]
+    assert "packets" not in missed("not", "")[1]
 
 
 def test_portions_wait_for_an_api_server_that_is_away(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from watcher.soak.child import Child
 from watcher.soak.counting import Identity
 from watcher.soak.delivery import Delivery
 from watcher.soak.ledger import Ledger
+from watcher.soak.rounds import LOOK_AGAIN_SECONDS
 from watcher.soak.spool import Spool
 from watcher.soak.store import Portion
 from watcher.soak.supervisor import Session, Supervisor
@@ -238,6 +239,8 @@ class Game:
         delay: Callable[[int, str], float | None] = lambda _number, _watcher: 0.05,
         status: Callable[[int], int | None] = lambda _number: 200,
         session: str = "s1",
+        look_again_seconds: float = LOOK_AGAIN_SECONDS,
+        capture: str = "",
     ) -> None:
         """``delay`` of a touch (numbered from 1) and a watcher: when it observes it, None for never."""
         loop = asyncio.get_running_loop()
@@ -248,14 +251,22 @@ class Game:
             name: (*name.split("/"), "Python", Settings())  # type: ignore[misc]  # two parts
             for name in self.names
         }
-        self.identity = Identity("soak", "cluster", "600", deadline_seconds, 1.0, settings)
+        self.identity = Identity("soak", "cluster", "600", deadline_seconds, 1.0, settings, capture)
         self.gauges, self.health, self.failures = Gauges(), Health(), FailureBook(cluster)
         self.ledger = Ledger(self.identity, self.failures, self.gauges)
         self.spool = Spool(folder, state=self.ledger.state, now=loop.time, run=at_once)
         self.delivery = Delivery(self.ledger, self.spool, Store(cluster))
         self.said: list[str] = []
         self.supervisor = Supervisor(
-            Session(session, "soak", "2026-01-01T00:00:00+00:00", deadline_seconds, 600, tuple(self.names)),
+            Session(
+                session,
+                "soak",
+                "2026-01-01T00:00:00+00:00",
+                deadline_seconds,
+                600,
+                tuple(self.names),
+                look_again_seconds,
+            ),
             ledger=self.ledger,
             spool=self.spool,
             delivery=self.delivery,

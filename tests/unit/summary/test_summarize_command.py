@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.unit.report.examples import a_cell, a_run
 from tests.unit.summary.soaks import config_map, counted, export, totals
 from watcher import cli
 from watcher.failure_object import object_of
 from watcher.lab.control_plane.objects import CONFIG_MAPS, NAMESPACES
 from watcher.lab.control_plane.server import Server, serve
+from watcher.model import Verdict
 from watcher.summary import clusters, exports, predictions
 from watcher.totals import Failure, Keepalive
 
@@ -186,17 +188,48 @@ def test_limits_can_be_set(tmp_path: Path) -> None:
     assert "✓ PASS" in run("--from", "a.json", "--least-hours", "1", "--least-touches", "6").stdout
 
 
-def test_the_labs_word_comes_from_the_newest_published_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody should have to look for its folder."""
-    for name in ("2026-11-20-00000000", "2026-11-21-11111111", "not-a-run"):
-        (tmp_path / "results" / name).mkdir(parents=True)
-        (tmp_path / "results" / name / "results.json").write_text("{}")
-    newest = predictions.newest([tmp_path / "none", tmp_path / "results"])
-    assert newest is not None
-    assert newest.parent.name == "2026-11-21-11111111"
-    assert predictions.newest([tmp_path / "none"]) is None
-    (tmp_path / "a.json").write_text(exports.text_of([export(SOAK)]))
-    monkeypatch.setattr(predictions, "newest", lambda: newest)
+def a_published_run(name: str, verdict: Verdict, profile: str, at: str, **more: Any) -> None:
+    """Beside the exports; ``name`` is the run's folder."""
+    run = a_run(a_cell(verdict, 0.1 if verdict is Verdict.OK else None, scenario="azure-slb", profile=profile))
+    changed = {"run": run.run.model_copy(update={"started_at": at, **more.pop("run", {})}), **more}
+    folder = Path("results") / name
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(run.model_copy(update=changed).model_dump_json())
+
+
+def the_labs_words(*options: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Which run is the newest, and of each profile what is said, and by which other run."""
+    watchers = [counted("python-kubernetes", profile, observed=200) for profile in ("default", "retry")]
+    Path("a.json").write_text(exports.text_of([export(totals(*watchers))]))
+    path = a_run(a_cell(scenario="azure-slb")).scenarios["azure-slb"].path
+    result = run("--from", "a.json", "--path", f"public={path}", "--format", "json", *options)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    told = {row["profile"]: row["cells"][0]["predicted"] for row in summary["rows"]}
+    return summary["prediction"], {name: (each["reading"], each["run"]) for name, (each,) in told.items()}
+
+
+def test_the_labs_word_comes_from_the_published_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody should have to look for their folders; and of one day's runs the later one counts, whatever its hash."""
+    monkeypatch.setattr(predictions, "clients_folder", lambda: tmp_path / "none" / "clients")
+    later, sooner = "2026-11-21-11111111", "2026-11-21-ffffffff"
+    a_published_run(later, Verdict.OK, "default", "2026-11-21T17:00:00+00:00")
+    a_published_run(sooner, Verdict.STUCK, "default", "2026-11-21T16:30:00.5+00:00")
+    assert the_labs_words() == (later, {"default": ("PASS", ""), "retry": ("in no run", "")})
+    a_published_run("2026-11-20-eeeeeeee", Verdict.DIED, "retry", "2026-11-20T23:00:00+00:00")
+    mended = {"default": ("PASS", ""), "retry": ("PASS with restarts", "2026-11-20-eeeeeeee")}
+    assert the_labs_words() == (later, mended)
+    # What is no prediction: a run that cannot be trusted, one of other protocols, a folder that is no run.
+    a_published_run("2026-11-22-00000000", Verdict.LATE, "retry", "2026-11-22T01:00:00+00:00", run={"trusted": False})
+    other = {"python-kubernetes": a_run(a_cell()).stacks["python-kubernetes"].model_copy(update={"protocol": "poll"})}
+    a_published_run("2026-11-22-11111111", Verdict.LATE, "retry", "2026-11-22T02:00:00+00:00", stacks=other)
+    a_published_run("not-a-run", Verdict.LATE, "retry", "2026-11-22T03:00:00+00:00")
+    assert the_labs_words() == (later, mended)
+    assert the_labs_words("--prediction", f"results/{sooner}") == (
+        sooner,
+        {"default": ("FAIL", ""), "retry": ("not in this run", "")},
+    )
+    (tmp_path / "results" / sooner / "results.json").write_text("{}")
     broken = run("--from", "a.json", "--path", "public=azure-slb-silent")
     assert broken.exit_code == 2
     assert "no results of a run" in str(broken.exception or "") + broken.output
