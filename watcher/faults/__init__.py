@@ -36,6 +36,9 @@ class Fault(Protocol):
 
 FORGETFUL = "forgetful-server"
 """A need that the stage meets: ``Scene.forgetful``."""
+DEAF = "deaf-server"
+"""A need that the stage meets as far as it can: a server of the scenario's own that ignores SIGTERM. ``OwnServer.deaf``
+says whether it does; one that cannot be told to is never sent any, which comes to the same for its clients."""
 
 _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "idle-timeout": ("a path with idle_timeout_seconds", lambda _, path: path.idle_timeout_seconds is not None),
@@ -46,6 +49,7 @@ _NEEDS: dict[str, tuple[str, Callable[[Scenario, Path], bool]]] = {
     "lab-balancer": ("a path whose balancer is the lab's own", lambda _, path: path.balancer is Balancer.LAB),
     "proxy": ("a path with proxy = true", lambda _, path: path.proxy),
     FORGETFUL: ("a server that refuses history, which every stage has", lambda _, __: True),
+    DEAF: ("a server that ignores SIGTERM, or is sent none, which every stage has", lambda _, __: True),
     "same-node": ("a path with same_node = true", lambda _, path: path.same_node),
     "own-backend": ('backend = "own"', lambda scenario, _: scenario.backend is Backend.OWN),
 }
