@@ -6,6 +6,9 @@ a fault's word: packets and kernel counters show it (``watcher.judge``).
 The planner reads two more constants, from the source and without importing it; they are False where a module has none.
 ``BLOCKS_CONNECTIONS``: while it is in force, packets that open a connection get no answer at all. ``ANSWERS_PROBES``:
 it leaves no flow on which a probe gets no answer, so that how long keepalive takes to give up decides nothing.
+
+``TAKES_SECONDS``, where a module has it, is how long ``apply`` takes by design, in real time whatever the scale: it is
+begun so much earlier, as far as the control touch allows, to be in force when the fault is due.
 """
 
 from __future__ import annotations
@@ -65,6 +68,11 @@ def load(name: str) -> Fault:
     if name not in names():
         raise UnknownName("fault", name, names())
     return cast(Fault, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def takes_seconds(name: str) -> float:
+    """The fault's ``TAKES_SECONDS``; 0 where it says nothing. Raises UnknownName."""
+    return float(getattr(load(name), "TAKES_SECONDS", 0.0))
 
 
 def check(scenario: Scenario, path: Path) -> None:

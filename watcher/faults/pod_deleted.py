@@ -11,6 +11,7 @@ import signal
 import time
 
 from watcher.faults import DEAF
+from watcher.lab.control_plane.own import HEARD_SECONDS
 from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
@@ -18,6 +19,7 @@ NEEDS = frozenset({"own-backend", DEAF})
 
 GOES_ON_SECONDS = 1.0
 """Real time, whatever the scale: the balancer has let go of it, and its established flows still work."""
+TAKES_SECONDS = HEARD_SECONDS + GOES_ON_SECONDS
 
 
 def apply(scene: Scene) -> tuple[FlowKey, ...] | None:
