@@ -212,6 +212,29 @@ async def test_a_client_that_never_reads_is_ended(tmp_path: Path) -> None:
         client.close()
 
 
+async def test_a_client_of_the_timer_that_never_reads(tmp_path: Path) -> None:
+    """It says more at every tick for ever: what nobody takes is bounded, and who reads hears it go on."""
+    async with serving(tmp_path, "timer", periods_seconds={0: 0.001}) as (this, [port]):
+        await this.give("n" * 2000)
+        reader, writer = await connect(port)
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(deaf.connect, ("127.0.0.1", port))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (ended := [line for line in this.said if line["event"] == "closed"]):
+                assert await reader.readline(), "it is the one who reads that was ended"
+        address = "{}:{}".format(*deaf.getsockname())
+        assert [line["client"] for line in ended] == [address]
+        assert ended[0]["reason"].startswith("it does not read: ")
+        assert int(ended[0]["lines_sent"]) * 2000 < 10 * MOST_UNREAD_OCTETS, "megabytes waited in the kernel besides"
+        await this.give("last")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while b"nonce=last" not in await reader.readline():
+                pass
+        deaf.close()
+        writer.close()
+
+
 async def test_too_many_connections(tmp_path: Path) -> None:
     """The one too many is told at once, and the others are not disturbed."""
     async with serving(tmp_path, "timer", periods_seconds={0: LONG_SECONDS}, most_connections=1) as (this, [port]):
