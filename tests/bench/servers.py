@@ -54,7 +54,7 @@ async def measured() -> tuple[list[Row], list[str]]:
         [ms] = await _publish_ms((watch, tenant))
         rows.append((f"publish, watch ({stage.control_plane.version})", ms, "ms", None, ""))
         if isinstance(stage.control_plane, KubernetesControlPlane):
-            rows += (await _costs("an own kube-apiserver", lambda: watch.own_server(1, service=False)))[0]
+            rows += (await _costs("an own kube-apiserver", lambda: watch.own_server(1, service=False, deaf=False)))[0]
         else:
             left_out.append("an own kube-apiserver: the real control plane is not built")
         for protocol in sorted({*protocols.names()} - {"watch"}):

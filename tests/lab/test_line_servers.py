@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 
 from tests.lab.environments import built
 from watcher import journal
+from watcher.faults.pod_deleted import GOES_ON_SECONDS
 from watcher.lab.control_plane.binaries import find
 from watcher.model import CellResult, Results
 from watcher.programs import environments
@@ -160,6 +163,35 @@ def test_the_deleted_pods_client_retransmits_to_nobody(ran: dict[str, Future[Ran
     assert all(later > 1.5 * earlier for earlier, later in pairwise(pauses[1:])), pauses
     [known] = [record for record in mine if isinstance(record, Conntrack) and record.moment == "touch"]
     assert [flow.state for flow in known.flows if flow.port == fault.flows[0].port] == ["ESTABLISHED"]
+
+
+def own_logs(ran: Ran) -> dict[str, list[dict[str, Any]]]:
+    """Of the scenarios' own servers, by their names."""
+    return {file.stem: ran.log(file.stem) for file in sorted(ran.folder.glob("echo-own-*.log"))}
+
+
+def test_the_deleted_pod_answers_after_sigterm(ran: dict[str, Future[Ran]]) -> None:
+    """The report's condition: a pod that ends when it is told says goodbye to its clients, and none is stuck.
+
+    The mutant runs beside it: the server of the other scenario is no deaf one, and ends with the same signal.
+    """
+    this, cell = echo(ran), "echo-python/read-timeout/pod-deleted-kube-proxy-iptables#1"
+    events = {name: [line["event"] for line in lines] for name, lines in own_logs(this).items()}
+    assert sorted(said[-1] for said in events.values()) == ["ended", "ignored"], events
+    [deaf] = [lines for lines in own_logs(this).values() if lines[-1]["event"] == "ignored"]
+    # The log's time of day, by the journal's clock, which is this machine's.
+    told = datetime.fromisoformat(deaf[-1]["time"]).timestamp() - time.time() + time.monotonic()
+    mine = [record for record in journal.read(this.folder) if record.cell == cell]
+    [fault] = [record for record in mine if isinstance(record, Fault) and record.action == "apply"]
+    assert 0 < fault.t - told < GOES_ON_SECONDS + 5
+    answers = [
+        record.t
+        for record in mine
+        if isinstance(record, Packet) and record.link == "client" and record.direction == "to-client"
+        and record.length and record.port == fault.flows[0].port and record.t > told
+    ]  # fmt: skip
+    assert answers, "nobody answered once SIGTERM was sent"
+    assert max(answers) < fault.t
 
 
 def test_a_pod_that_honours_sigterm_says_goodbye(ran: dict[str, Future[Ran]]) -> None:

@@ -43,6 +43,8 @@ CLUSTER_IP, ENDED = "pod-deleted-kube-proxy-iptables", "pod-ended-kube-proxy-ipt
 class Pod:
     """As much of a ``scene.OwnServer`` as these faults need: an echo of one connection."""
 
+    deaf = False
+
     def __init__(self, cluster: Namespace, answer: Literal["silence", "unreachable"], *, speaks: bool) -> None:
         self.server = Server(own_link(1).far, PORT)
         self.namespace = network.make_server(1, cluster)

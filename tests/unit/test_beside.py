@@ -34,9 +34,9 @@ class Running:
         assert not self.running
 
 
-def own(served: Running) -> OwnServed[Running]:
+def own(served: Running, *, deaf: bool = False) -> OwnServed[Running]:
     at = Server("10.113.0.6", 6620)
-    return OwnServed(1, NOWHERE, NOWHERE, served, server=at, shared=at, control_plane=NOWHERE)
+    return OwnServed(1, NOWHERE, NOWHERE, served, server=at, shared=at, control_plane=NOWHERE, deaf=deaf)
 
 
 async def given(server: OwnServed[Running] | None, **answers: Published) -> tuple[Published, list[str]]:
@@ -92,5 +92,26 @@ async def test_an_end_that_nobody_asked_for_is_the_labs() -> None:
     assert published.error is not None
     assert "a-server ended of its own accord" in published.error
     assert (published.answered, published.status) == (None, None)
+    with pytest.raises(LabFailure, match="of its own accord"):
+        server.signal(9)  # type: ignore[arg-type]
+
+
+class Deaf(Running):
+    def signal(self, number: int) -> None:
+        self.running = number == 15
+
+
+async def test_who_is_deaf_goes_on_after_sigterm() -> None:
+    """A force-deleted pod that ignores SIGTERM answers until its network is taken away."""
+    server = own(Deaf(), deaf=True)
+    server.signal(15)  # type: ignore[arg-type]
+    server.signal(9)  # type: ignore[arg-type]
+    assert not server.serves()
+
+
+async def test_who_is_said_to_be_deaf_and_ends_on_sigterm_is_the_labs_failure() -> None:
+    """Its FIN would tell the clients what the report says that nobody tells them, and the cell would count."""
+    server = own(Running(), deaf=True)
+    server.signal(15)  # type: ignore[arg-type]
     with pytest.raises(LabFailure, match="of its own accord"):
         server.signal(9)  # type: ignore[arg-type]

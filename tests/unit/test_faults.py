@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import pytest
 from watcher import faults
 from watcher.catalog import Catalog
 from watcher.errors import LabFailure, UsageError
-from watcher.faults import Fault
+from watcher.faults import Fault, pod_deleted
 from watcher.lab import local_pod
 from watcher.lab.addresses import Server
 from watcher.lab.namespace import Namespace
@@ -107,3 +108,35 @@ def test_a_healing_that_acts_on_the_server_is_found() -> None:
     with pytest.raises(AssertionError):
         healed_twice(Eager(), scene(own=False))
     assert len(ON_OWN_SERVERS) >= 6
+
+
+class Acted:
+    """A scene, its path and its own server in one: it writes down what is done to it."""
+
+    def __init__(self, *, deaf: bool) -> None:
+        self.deaf = deaf
+        self.done: list[str] = []
+        self.own = self.path = self
+
+    def established(self) -> tuple[str, ...]:
+        self.done.append("looked")
+        return ("flow",)
+
+    def take_over(self) -> None:
+        self.done.append("taken over")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.done.append(number.name)
+
+    def vanish(self, answer: str) -> None:
+        self.done.append(answer)
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["kube-apiserver", "of-ours"])
+def test_a_deleted_pod_is_told_to_end_where_it_is_deaf(deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report's pod is sent SIGTERM; sent to a server that honours it, it would be another scenario."""
+    monkeypatch.setattr(pod_deleted, "GOES_ON_SECONDS", 0.0)
+    scene: Any = Acted(deaf=deaf)
+    found: Any = pod_deleted.apply(scene)
+    assert found == ("flow",)
+    assert scene.done == ["looked", "taken over", *(["SIGTERM"] if deaf else []), "silence"]

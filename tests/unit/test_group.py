@@ -24,6 +24,7 @@ class Standing:
 
     server = Server("10.113.0.6", 6444)
     namespace = Namespace("server-1")
+    deaf = False
 
     def __init__(self, log: list[str]) -> None:
         self._log = log

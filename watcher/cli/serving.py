@@ -45,6 +45,9 @@ Proxy = Annotated[
         help="A proxy before it that says whom it brings: PROXY protocol 1, as HAProxy's send-proxy does.",
     ),
 ]
+IgnoreSigterm = Annotated[
+    bool, typer.Option("--ignore-sigterm", help="Log SIGTERM and go on; SIGINT and SIGKILL end it.")
+]
 ControlFile = Annotated[
     Path | None,
     typer.Option("--control", metavar="FILE", help="A Unix socket, made here: the lab gives a client its nonce by it."),
@@ -70,6 +73,7 @@ def timer(
     proxy: Proxy = None,
     as_json: AsJson = False,
     control: ControlFile = None,
+    ignore_sigterm: IgnoreSigterm = False,
 ) -> None:
     """Greet every client and then tell it the time, every so many seconds.
 
@@ -83,7 +87,7 @@ def timer(
     from watcher.servers.log import lines
 
     periods = parse_periods(port) if port else server.PERIODS_SECONDS
-    wanted = server.Timer(address, periods, most, proxy, control)
+    wanted = server.Timer(address, periods, most, proxy, control, ignore_sigterm)
     asyncio.run(server.serve(wanted, lines(_write, as_json=as_json)))
 
 
@@ -91,7 +95,7 @@ def timer(
 def echo(
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT")] = 8000,
     address: Address = "0.0.0.0",  # noqa: S104 - it is there to be reached through a network
-    ignore_sigterm: Annotated[bool, typer.Option("--ignore-sigterm", help="Go on until SIGKILL.")] = False,
+    ignore_sigterm: IgnoreSigterm = False,
     most: Most = 1000,
     proxy: Proxy = None,
     as_json: AsJson = False,

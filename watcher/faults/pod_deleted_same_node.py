@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
-from watcher.faults.pod_deleted import GOES_ON_SECONDS
+from watcher.faults import DEAF, pod_deleted
 from watcher.lab import local_pod
 from watcher.lab.scene import Scene
 from watcher.records import FlowKey
 
-NEEDS = frozenset({"own-backend", "same-node"})
+NEEDS = frozenset({"own-backend", "same-node", DEAF})
+TAKES_SECONDS = pod_deleted.TAKES_SECONDS
 ANSWERS_PROBES = True
 """The node leads them to the server that took over, whose kernel knows of no such connection."""
 
@@ -17,8 +16,7 @@ ANSWERS_PROBES = True
 def apply(scene: Scene) -> tuple[FlowKey, ...] | None:
     assert scene.own is not None
     flows = scene.path.established()
-    scene.take_over()
-    time.sleep(GOES_ON_SECONDS)
+    pod_deleted.goes_on(scene)
     # Before its process ends: the last words of its kernel get out no more than in pod-deleted.
     local_pod.delete(scene.path.network, scene.own.server.address)
     scene.own.vanish("silence")

@@ -124,7 +124,8 @@ class Case:
 
     @cached_property
     def struck(self) -> float:
-        """Before this the fault cannot have done anything: its record is written when it is in force."""
+        """Before this the fault cannot have done anything to a flow: its record is written when it is in force, and
+        one that is begun earlier, since it takes a while, only leads new connections elsewhere at first."""
         if self.applied is None:
             return self.closed
         return min(self.applied.t, self.l0 + self.plan.timing.fault_after_seconds)

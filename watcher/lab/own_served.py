@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from signal import SIGKILL, Signals
+from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from watcher.errors import LabFailure
@@ -55,10 +55,12 @@ class OwnServed(Generic[P]):
         server: Server,
         shared: Server,
         control_plane: KubernetesControlPlane,
+        deaf: bool = False,
     ) -> None:
         self.served = served
         self.server = server
         self.namespace = namespace
+        self.deaf = deaf
         self._number = number
         self._cluster = cluster
         self._shared = shared
@@ -78,11 +80,12 @@ class OwnServed(Generic[P]):
         shared: Server,
         control_plane: ControlPlane,
         service: bool,
+        deaf: bool = False,
     ) -> AsyncIterator[OwnServed[P]]:
         """Ready when entered, gone when left. It listens on the port of ``shared``, which takes over from it.
 
         ``serve`` starts it: where it lives, where it listens, and what its name ends with. ``service``: with a Service
-        that kube-proxies lead to it by. Raises LabFailure.
+        that kube-proxies lead to it by. ``deaf``: what ``serve`` starts ignores SIGTERM. Raises LabFailure.
         """
         if not isinstance(control_plane, KubernetesControlPlane):
             raise LabFailure("servers of scenarios' own need the real control plane")
@@ -97,7 +100,16 @@ class OwnServed(Generic[P]):
                     served = await running.enter_async_context(serve(namespace, server, f"-own-{number}"))
                 if service:
                     await services.make(api, token, number, server)
-                yield cls(number, cluster, namespace, served, server=server, shared=shared, control_plane=control_plane)
+                yield cls(
+                    number,
+                    cluster,
+                    namespace,
+                    served,
+                    server=server,
+                    shared=shared,
+                    control_plane=control_plane,
+                    deaf=deaf,
+                )
         finally:
             # Where etcd or the API server broke, the run ends for that reason, not for this one.
             with suppress(LabFailure):
@@ -142,7 +154,9 @@ class OwnServed(Generic[P]):
 
     def _signal(self, number: Signals) -> None:
         if self.serves():
-            self._asked_to_end = True
+            # Of one that is deaf it is the lab's failure when it ends all the same: nothing of that scenario is shown.
+            if not (self.deaf and number == SIGTERM):
+                self._asked_to_end = True
             self.served.signal(number)
 
     async def _gone(self, within_seconds: float) -> None:

@@ -25,6 +25,8 @@ class OwnServer(Protocol):
     server: Server
     namespace: Namespace
     """Where it lives: its kernel's word on its clients' connections."""
+    deaf: bool
+    """Whether it ignores SIGTERM."""
 
     def honours(self, namespace: str) -> None:
         """Returns when it lets the cell of this namespace read its trigger, as the shared one does already."""

@@ -77,10 +77,11 @@ class Service(Protocol):
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         """Gives the nonce to the server, over a connection that crosses no path. Never raises for the network."""
 
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+    def own_server(self, number: int, *, service: bool, deaf: bool) -> AbstractAsyncContextManager[OwnServer]:
         """One more server, of a scenario's own, which ``server`` takes over from; ready when entered, gone when left.
 
-        ``service``: kube-proxies lead to it by a Service of its own. Raises LabFailure.
+        ``service``: kube-proxies lead to it by a Service of its own. ``deaf``: it ignores SIGTERM, where it can be told
+        to; ``OwnServer.deaf`` says whether it does. Raises LabFailure.
         """
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:

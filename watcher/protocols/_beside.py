@@ -17,17 +17,30 @@ from watcher.protocols import Stage
 from watcher.updater import Published
 
 Own = Callable[..., AbstractAsyncContextManager[OwnServer]]
-"""Starts one: its number, and by name whether there is a ``service`` for it."""
+"""Starts one: its number, and by name whether there is a ``service`` for it and whether it should be ``deaf``."""
+
+Serve = Callable[[Namespace, Server, str], AbstractAsyncContextManager[P]]
+"""Starts a server: where it lives, where it listens, and what its name ends with."""
 
 
 def own_by(
-    stage: Stage, shared: Server, serve: Callable[[Namespace, Server, str], AbstractAsyncContextManager[P]]
+    stage: Stage, shared: Server, serve: Serve[P], *, serve_deaf: Serve[P] | None = None
 ) -> Callable[..., AbstractAsyncContextManager[OwnServed[P]]]:
-    """The ``Own`` of a protocol whose server ``serve`` starts, from which ``shared`` takes over."""
+    """The ``Own`` of a protocol whose server ``serve`` starts, from which ``shared`` takes over.
 
-    def start(number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServed[P]]:
+    ``serve_deaf`` starts one that ignores SIGTERM; None where the server cannot be told to.
+    """
+
+    def start(number: int, *, service: bool, deaf: bool) -> AbstractAsyncContextManager[OwnServed[P]]:
+        deafly = serve_deaf if deaf else None
         return OwnServed.start(
-            number, stage.cluster, serve, shared=shared, control_plane=stage.control_plane, service=service
+            number,
+            stage.cluster,
+            deafly or serve,
+            shared=shared,
+            control_plane=stage.control_plane,
+            service=service,
+            deaf=deafly is not None,
         )
 
     return start
@@ -52,4 +65,4 @@ async def to_both(own: OwnServer | None, give: Callable[[OwnServed[Any] | None],
     return replace(shared, sent=min(its.sent, shared.sent), answered=max(its.answered, shared.answered))
 
 
-__all__ = ["Own", "own_by", "to_both"]
+__all__ = ["Own", "Serve", "own_by", "to_both"]

@@ -44,8 +44,8 @@ class LineService:
             tenant.own, lambda own: published(self._served if own is None else own.served, tenant.client_address, nonce)
         )
 
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
-        return self._own(number, service=service)
+    def own_server(self, number: int, *, service: bool, deaf: bool) -> AbstractAsyncContextManager[OwnServer]:
+        return self._own(number, service=service, deaf=deaf)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - there is no history
         """Whether a line comes back."""
@@ -89,17 +89,20 @@ async def serving(
     # A proxy between says whose connection it is: clients are told apart by their addresses.
     at = Server(API_ADDRESS, port, introduced=True)
 
-    def serve(namespace: Namespace, server: Server, suffix: str) -> AbstractAsyncContextManager[Served]:
+    def serve(namespace: Namespace, server: Server, suffix: str, *more: str) -> AbstractAsyncContextManager[Served]:
         return Served.start(
             name + suffix,
-            (*arguments, "--address", server.address, "--proxy", API_ADDRESS),
+            (*arguments, *more, "--address", server.address, "--proxy", API_ADDRESS),
             namespace=namespace,
             folder=stage.folder,
             scratch=stage.scratch,
         )
 
+    def serve_deaf(namespace: Namespace, server: Server, suffix: str) -> AbstractAsyncContextManager[Served]:
+        return serve(namespace, server, suffix, "--ignore-sigterm")
+
     async with serve(stage.cluster, at, "") as served:
-        yield LineService(served, at, own_by(stage, at, serve), says=says, more=more)
+        yield LineService(served, at, own_by(stage, at, serve, serve_deaf=serve_deaf), says=says, more=more)
 
 
 def too_fast(period_seconds: float, scale: float) -> str | None:

@@ -62,8 +62,8 @@ class MqttService:
             lambda own: asyncio.to_thread(published, self._at if own is None else own.server, topic, nonce),
         )
 
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
-        return self._own(number, service=service)
+    def own_server(self, number: int, *, service: bool, deaf: bool) -> AbstractAsyncContextManager[OwnServer]:
+        return self._own(number, service=service, deaf=deaf)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - a retained message has no history
         return accepted(tenant.virtual, seconds)

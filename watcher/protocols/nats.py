@@ -62,8 +62,8 @@ class NatsService:
             tenant.own, lambda own: published(self._at if own is None else own.server, tenant.trigger.namespace, nonce)
         )
 
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
-        return self._own(number, service=service)
+    def own_server(self, number: int, *, service: bool, deaf: bool) -> AbstractAsyncContextManager[OwnServer]:
+        return self._own(number, service=service, deaf=deaf)
 
     def probe(self, tenant: Tenant, to: ProbedTo, seconds: float, *, since: str) -> ProbeResult:  # noqa: ARG002 - nothing is kept, so nothing can be resumed
         return greeted(tenant.virtual.address, tenant.virtual.port, seconds)

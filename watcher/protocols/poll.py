@@ -53,8 +53,8 @@ class PollService(WatchService):
         )
 
     @asynccontextmanager
-    async def own_server(self, number: int, *, service: bool) -> AsyncIterator[OwnServer]:
-        async with self._own(number, service=service) as own:
+    async def own_server(self, number: int, *, service: bool, deaf: bool) -> AsyncIterator[OwnServer]:
+        async with self._own(number, service=service, deaf=deaf) as own:
             with closing(Updater(_api(own.served), lambda _: None)) as self._updaters[own]:
                 yield own
 
@@ -68,7 +68,12 @@ async def start(stage: Stage) -> AsyncIterator[PollService]:
         stage.emit(Unserved(t=time.monotonic(), what=f"{what.peer}: {what.what}"))
 
     def serve(
-        namespace: Namespace, server: Server, suffix: str, like: EmbeddedControlPlane | None = None
+        namespace: Namespace,
+        server: Server,
+        suffix: str,
+        *,
+        like: EmbeddedControlPlane | None = None,
+        ignore_sigterm: bool = False,
     ) -> AbstractAsyncContextManager[EmbeddedControlPlane]:
         return EmbeddedControlPlane.start(
             namespace,
@@ -79,12 +84,18 @@ async def start(stage: Stage) -> AsyncIterator[PollService]:
             listeners=[f"{server.address}:{server.port},keepalive=off,alpn=http/1.1"],
             idle_seconds=NEVER_SECONDS,
             like=like,
+            ignore_sigterm=ignore_sigterm,
         )
 
     async with serve(stage.cluster, at, "") as shared:
         with closing(Updater(api := _api(shared), lambda _: None)) as updater:
             # What takes over must be believed by whoever believed the one before.
-            own = own_by(stage, at, partial(serve, like=shared))
+            own = own_by(
+                stage,
+                at,
+                partial(serve, like=shared),
+                serve_deaf=partial(serve, like=shared, ignore_sigterm=True),
+            )
             yield PollService(replace(stage, api=api, control_plane=shared, updater=updater), own)
 
 

@@ -49,7 +49,13 @@ class WatchService:
     async def publish(self, tenant: Tenant, nonce: str) -> Published:
         return await self.stage.updater.patch(tenant.trigger, nonce)
 
-    def own_server(self, number: int, *, service: bool) -> AbstractAsyncContextManager[OwnServer]:
+    def own_server(
+        self,
+        number: int,
+        *,
+        service: bool,
+        deaf: bool,  # noqa: ARG002 - kube-apiserver cannot be told to be
+    ) -> AbstractAsyncContextManager[OwnServer]:
         control_plane = self.stage.control_plane
         if not isinstance(control_plane, KubernetesControlPlane):
             raise LabFailure("API servers of scenarios' own need the real control plane")

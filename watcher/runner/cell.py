@@ -33,8 +33,6 @@ START_SECONDS = 90.0
 """How long a program may take to say ``watching``; real time, since no scale shortens an import."""
 CONTROL_SECONDS = 30.0
 """How long the control touch may take to be observed, and the link to fall quiet after it."""
-MOST_FAULT_DELAY = 0.1
-"""Of the gap: a fault that took longer to apply puts the touch off, so that the gap is what the scenario says."""
 LOOK_BEFORE_SECONDS = 0.15
 """How long before the touch the path's kernel is asked what it knows."""
 GRACE_SECONDS = 1.0
@@ -118,6 +116,7 @@ class CellRun:
         due = fault_due - timing.fault_after_seconds + timing.touch_after_seconds
         with self._lab.gate.touch_at(due):
             due = await self._harm(fault_due, due)
+        with self._lab.gate.touch_at(due):
             await self._touch_often(settled.l0)
             await _sleep_until(due - LOOK_BEFORE_SECONDS)
             if self._place is not None:
@@ -183,7 +182,11 @@ class CellRun:
                 raise LabFailure("the flow that carried the control touch did not fall quiet")
 
     async def _harm(self, fault_due: float, touch_due: float) -> float:
-        """Applies the fault when it is due, and heals it where it lasts only a while; returns when the touch is due."""
+        """Applies the fault when it is due, and heals it where it lasts only a while; returns when the touch is due.
+
+        A fault that is in force later than it is due puts the touch off, so that the gap is no shorter than the
+        scenario says: how far a keepalive or a read timeout comes in that time decides cells.
+        """
         applied = await self._fault(fault_due)
         if applied is None:
             return touch_due
@@ -191,17 +194,16 @@ class CellRun:
         if timing.fault_seconds is not None:
             healed = await self._wait_and_heal(applied, timing.fault_seconds)
             return healed + timing.gap_seconds
-        if applied - fault_due > MOST_FAULT_DELAY * timing.gap_seconds:
-            return applied + timing.gap_seconds
-        return touch_due
+        # An idle path's touch is due by the path's timeout, long after.
+        return max(touch_due, applied + timing.gap_seconds)
 
     async def _fault(self, due: float) -> float | None:
-        """Applies the fault when it is due; returns when it was in force, or None where nothing had to be done."""
+        """Applies it, to be in force when it is due; returns when it was, or None where nothing had to be done."""
         if self._place is None:
             if self._group is not None:
                 self._group.leave(self._cell)
             return None
-        await _sleep_until(due)
+        await _sleep_until(due - faults.takes_seconds(self._plan.fault))
         flows = await asyncio.to_thread(faults.load(self._plan.fault).apply, self._place.scene)
         if flows is None:
             return None

@@ -82,6 +82,7 @@ class Together:
     def __init__(self, group: Group, member: str) -> None:
         self.server = group.own.server
         self.namespace = group.own.namespace
+        self.deaf = group.own.deaf
         self._own = group.own
         self._group = group
         self._member = member

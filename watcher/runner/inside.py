@@ -176,7 +176,11 @@ async def _groups(
     async with AsyncExitStack() as running:
         starting = [
             running.enter_async_context(
-                services[cells[0].service].own_server(number, service=cells[0].balancer is not Balancer.LAB)
+                services[cells[0].service].own_server(
+                    number,
+                    service=cells[0].balancer is not Balancer.LAB,
+                    deaf=faults.DEAF in faults.load(cells[0].fault).NEEDS,
+                )
             )
             for number, cells in enumerate(members.values(), 1)
         ]

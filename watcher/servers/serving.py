@@ -100,14 +100,16 @@ async def run(
 ) -> None:
     """Serves until SIGTERM or SIGINT. Raises UsageError where it cannot listen.
 
-    ``changed`` is called with a client's address whose value has just been given, through ``control_file``.
+    ``ignore_sigterm``: it goes on, and its log says that it was asked to end. ``changed`` is called with a
+    client's address whose value has just been given, through ``control_file``.
     """
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
-    if ignore_sigterm:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    else:
-        loop.add_signal_handler(signal.SIGTERM, ending.set)
+
+    def ignored() -> None:
+        served.log("ignored", signal="SIGTERM")
+
+    loop.add_signal_handler(signal.SIGTERM, ignored if ignore_sigterm else ending.set)
     loop.add_signal_handler(signal.SIGINT, ending.set)
     listening: list[socket.socket] = []
     try:

@@ -31,6 +31,7 @@ class Timer:
     """Who introduces the clients that it brings (``Connection.proxy``)."""
     control_file: Path | None = None
     """Where values to be said at once come in (``watcher.servers.control``)."""
+    ignore_sigterm: bool = False
 
 
 class _Ticking(Connection):
@@ -63,7 +64,7 @@ class _Ticking(Connection):
 
 
 async def serve(timer: Timer, log: Log) -> None:
-    """Until SIGTERM or SIGINT. Raises UsageError where it cannot listen."""
+    """Until SIGINT, and SIGTERM unless that is ignored. Raises UsageError where it cannot listen."""
     served = Served(log, timer.most_connections, timer.proxy)
 
     def making(period_seconds: float) -> Make:
@@ -75,7 +76,14 @@ async def serve(timer: Timer, log: Log) -> None:
                 connection.tick()
 
     ports = [(port, making(period_seconds)) for port, period_seconds in timer.periods_seconds.items()]
-    await run(timer.address, ports, served, changed=tick, control_file=timer.control_file)
+    await run(
+        timer.address,
+        ports,
+        served,
+        changed=tick,
+        control_file=timer.control_file,
+        ignore_sigterm=timer.ignore_sigterm,
+    )
 
 
 def _now() -> str:

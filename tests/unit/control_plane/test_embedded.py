@@ -96,6 +96,21 @@ async def test_ready_then_served_then_ended_cleanly(files: Files) -> None:
         assert await process.wait() == 0
 
 
+async def test_told_to_ignore_sigterm_it_serves_on(files: Files) -> None:
+    """Clients that poll a force-deleted pod would see it say goodbye. The mutant is the test above."""
+    async with running(files, "--ignore-sigterm") as process:
+        address = only_address(await line(process))
+        process.send_signal(signal.SIGTERM)
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=files.authority))
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with aiohttp.ClientSession(f"https://{address}", connector=connector, headers=headers) as session:
+            for _ in range(3):
+                async with session.get("/api/v1/configmaps") as response:
+                    assert response.status == 200
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
 async def test_it_ends_with_its_standard_input(files: Files) -> None:
     """A harness that is killed takes it along: nothing may be left behind."""
     async with running(files, "--exit-with-stdin") as process:

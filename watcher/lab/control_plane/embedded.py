@@ -2,7 +2,8 @@
 
 A small imitation of kube-apiserver for the lab, where no real one is there. It says on standard output, one JSON
 object a line, when it is ready, what it could not serve (that cell needs the real control plane) and which watches
-ended; standard error is its log. Whoever starts it must read its output. SIGTERM and SIGINT end it cleanly.
+ended; standard error is its log. Whoever starts it must read its output. SIGTERM, unless it is told to ignore that, and
+SIGINT end it cleanly.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     this.add_argument("--freshness", type=_positive, default=known.freshness_seconds, metavar="SECONDS")
     this.add_argument("--history", type=_count, default=1000, metavar="CHANGES", help="kept for watches that resume")
     this.add_argument("--watch-queue", type=_count, default=1000, metavar="CHANGES", help="a slower watcher is ended")
+    this.add_argument("--ignore-sigterm", action="store_true", help="go on until SIGINT or SIGKILL")
     this.add_argument("--exit-with-stdin", action="store_true", help="end when standard input does")
     return this
 
@@ -110,7 +112,11 @@ def say(what: dict[str, object]) -> None:
     try:
         os.write(1, json.dumps(what).encode() + b"\n")
     except BrokenPipeError:
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)  # whatever is made of SIGTERM
+
+
+def _ignored() -> None:
+    logging.getLogger(__name__).warning("SIGTERM: ignored, as it was told to")
 
 
 def _end_with_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -125,8 +131,8 @@ def _end_with_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Non
 async def _run(arguments: argparse.Namespace, token: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, _ignored if arguments.ignore_sigterm else stop.set)
     if arguments.exit_with_stdin:
         _end_with_stdin(loop, stop)
     timers = Timers(

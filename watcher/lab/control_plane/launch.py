@@ -76,13 +76,14 @@ class EmbeddedControlPlane:
         listeners: Sequence[str] | None = None,
         idle_seconds: float = IDLE_SECONDS,
         like: EmbeddedControlPlane | None = None,
+        ignore_sigterm: bool = False,
     ) -> AsyncIterator[EmbeddedControlPlane]:
         """Ready when entered. Raises ControlPlaneFailure, naming the log, when it does not get there.
 
         ``listeners``: where it listens, as its command line takes it, the first of them for us; default is one port
         without TCP keepalive and one with. ``idle_seconds`` (true ones): how long it keeps a connection that nobody
         asks on. ``like``: whose certificate and token it has, so that one can take over from the other; what they keep
-        they do not share.
+        they do not share. ``ignore_sigterm``: SIGKILL alone ends it.
         """
         log = folder / f"{name}.log"
         private = SCRATCH / name
@@ -104,6 +105,7 @@ class EmbeddedControlPlane:
                 f"--net={cluster.path}",
                 "--",
                 *_arguments(scale, certificate, key, private / "token", listeners or _listeners(scale), idle_seconds),
+                *(["--ignore-sigterm"] if ignore_sigterm else []),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

@@ -44,6 +44,9 @@ class OwnApiServer:
     Its methods may be called from any thread but the event loop's own, which does their work.
     """
 
+    deaf = False
+    """kube-apiserver ends on SIGTERM, and has no flag against that."""
+
     def __init__(
         self, number: int, cluster: Namespace, namespace: Namespace, control_plane: KubernetesControlPlane
     ) -> None:
