@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.http2_watch import DATA, END_STREAM, GOAWAY, STREAM, Http2Watch
 from tests.lab.sandboxed import run_inside
 from watcher.errors import LabUnavailable
 from watcher.lab import conntrack, network, sockets, sysctls
@@ -36,6 +37,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 PROGRAMS = ("folder", "kube_apiserver", "etcd", "kube_proxy")
 KILLED, STOPPED, SILENT, UNREACHABLE, ANEW, MOVED = range(1, 7)
 ALL = (KILLED, STOPPED, SILENT, UNREACHABLE, ANEW, MOVED)
+SPOKEN = (KILLED, STOPPED)
+"""Watched by HTTP/2, too."""
 ENDPOINTS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 WAIT_SECONDS = 30.0
 """For what takes milliseconds, or a few seconds, where the machine is not busy."""
@@ -144,6 +147,11 @@ class Lab:
         assert isinstance(made, Watch)
         return made
 
+    async def http2_watch(self, host: str, port: int) -> Http2Watch:
+        made = await self.inside(lambda: Http2Watch(self.running.access.ca_pem, self.token, host, port))
+        assert isinstance(made, Http2Watch)
+        return made
+
     async def touch(self) -> tuple[str, str]:
         """The nonce and the version of the trigger after it."""
         touched = await self.updater.touch(self.trigger, Touch.CONTROL)
@@ -232,6 +240,7 @@ async def harms(lab: Lab, owns: dict[int, OwnApiServer], seen: dict[str, Any]) -
     first = numbers[0]
     served = sockets.of_peer(owns[first].namespace, client)
     seen["served by own"] = [each.port for each in served] == [watches[first].port]
+    spoken = {n: await lab.http2_watch(owns[n].server.address, owns[n].server.port) for n in SPOKEN if n in owns}
     harm: dict[int, Callable[[], None]] = {
         KILLED: lambda: owns[KILLED].signal(SIGKILL),
         STOPPED: lambda: owns[STOPPED].signal(SIGTERM),
@@ -248,6 +257,14 @@ async def harms(lab: Lab, owns: dict[int, OwnApiServer], seen: dict[str, Any]) -
         silent = number in (SILENT, UNREACHABLE)
         end = await asyncio.to_thread(watches[number].until, None, SILENT_SECONDS if silent else 75.0)
         seen[f"{number}"] = {"end": end, "took": acted, "told after": time.monotonic() - begin}
+        if number in spoken:
+            frames = await asyncio.to_thread(spoken[number].rest, 75.0)
+            seen[f"{number}"]["goaway"] = [frame.kind for frame in frames].count(GOAWAY)
+            seen[f"{number}"]["stream ended"] = [
+                frame.kind
+                for frame in frames
+                if frame.stream == STREAM and frame.kind == DATA and frame.flags & END_STREAM
+            ]
     if STOPPED in owns:
         await asyncio.to_thread(owns[STOPPED].ended, 75.0)
     for number in numbers:
@@ -357,6 +374,17 @@ def test_a_server_that_is_asked_to_end_ends_its_watches(seen: dict[str, Any]) ->
     assert seen[f"{STOPPED}"]["end"] == "end"
     assert seen[f"{STOPPED}"]["told after"] < 30
     assert seen[f"{STOPPED}"]["fresh"] == "ECONNREFUSED"
+
+
+def test_a_server_that_is_asked_to_end_says_goaway(seen: dict[str, Any]) -> None:
+    """A rolling restart is told to clients of HTTP/2 in so many words, and what they make of it is what is tested.
+
+    The mutant: a server that is killed says nothing, to the very same client.
+    """
+    assert seen[f"{STOPPED}"]["goaway"] >= 1
+    assert seen[f"{STOPPED}"]["stream ended"] == [DATA]
+    assert seen[f"{KILLED}"]["goaway"] == 0
+    assert seen[f"{KILLED}"]["stream ended"] == []
 
 
 def test_a_server_that_has_vanished_is_silent(seen: dict[str, Any]) -> None:
