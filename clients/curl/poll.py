@@ -106,7 +106,10 @@ def main():
     emit("watching")
     while True:
         pipe = subprocess.PIPE
+        # SIGTERM waits until it is known whom to end: a curl that nobody knows would go on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         running = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         answers = threading.Semaphore(0)
         listening = threading.Thread(target=listen, args=[running.stderr, answers], daemon=True)
         listening.start()

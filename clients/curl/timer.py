@@ -40,7 +40,10 @@ def main():
     words = subprocess.run(["curl", "--version"], check=True, capture_output=True, text=True).stdout.split()
     emit("started", library="curl", version=words[1], runtime=" ".join(words[3:5]), settings=settings)
     while True:
+        # SIGTERM waits until it is known whom to end: a curl that nobody knows would go on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         watching = False
         for line in running.stdout:
             if not watching:

@@ -79,7 +79,10 @@ def main():
     words = subprocess.run(["curl", "--version"], check=True, capture_output=True, text=True).stdout.split()
     emit("started", library="curl", version=words[1], runtime=" ".join(words[3:5]), settings=settings)
     while True:
+        # SIGTERM waits until it is known whom to end: a curl that nobody knows would go on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         running.stdin.write(f"Authorization: Bearer {token()}\n".encode())
         running.stdin.close()
         watching = False
