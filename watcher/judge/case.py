@@ -17,6 +17,9 @@ SILENCE_TOLERANCE_SECONDS = 0.05
 ASK_SLACK_SECONDS = 2.0
 """Real time: by so much a question may come after its time, on a busy machine or by a clock of the library's own."""
 
+STILL_HELD = frozenset({"ESTABLISHED", "CLOSE_WAIT"})
+"""States of a socket that its program has not given up, whatever its kernel was told."""
+
 UNRECORDED_HEAL_SECONDS = 0.5
 """So long before a closing cell's last look its fault is undone, where the client's end has left no other record."""
 
@@ -258,6 +261,12 @@ class Case:
         if after is None or asked is None:
             return touched.sent
         return min(asked, max(touched.sent, self.l0 + after + ASK_SLACK_SECONDS))
+
+    @cached_property
+    def held_at_last(self) -> frozenset[int] | None:
+        """Ports of the connections that the program still held at the harness's last look; None where it took none."""
+        looked = self.facts.sockets.get("close")
+        return None if looked is None else frozenset(each.port for each in looked.sockets if each.state in STILL_HELD)
 
     @cached_property
     def window_opens(self) -> float:

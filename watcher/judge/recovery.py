@@ -12,9 +12,6 @@ from watcher.judge.verdict import died
 STOP_SECONDS = 5.0
 """So long at most the harness waits for a program that it asked to end; connections end meanwhile."""
 
-STILL_HELD = frozenset({"ESTABLISHED", "CLOSE_WAIT"})
-"""States of a socket that its program has not given up, whatever its kernel was told."""
-
 
 def recovery(case: Case) -> dict[str, float | None]:
     """Seconds after L0. ``detected`` is what packets show: an end that reached the client, or that it sent itself.
@@ -69,10 +66,9 @@ def _since(case: Case) -> float | None:
 
 def _given_up(case: Case, lost: Sequence[Flow]) -> bool:
     """In the end the program held none of these any more, and had not ended itself: then it holds nothing."""
-    looked = case.facts.sockets.get("close")
-    if looked is None or not lost or died(case) is not None:
+    held = case.held_at_last
+    if held is None or not lost or died(case) is not None:
         return False
-    held = {socket.port for socket in looked.sockets if socket.state in STILL_HELD}
     return not any(flow.port in held for flow in lost)
 
 

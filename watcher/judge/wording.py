@@ -73,6 +73,9 @@ def ending(case: Case) -> str:
 def _connected(case: Case, t: float) -> str:
     """Whether the client had a connection then, and whether it was the one that had carried the control touch."""
     connections = [flow for flow in case.flows if flow.open_at(t)]
+    # One that the client gave up is open to who sees only packets, as long as its FIN waits behind lost data.
+    held = case.held_at_last or frozenset()
+    connections = [flow for flow in connections if flow.port in held] or connections
     if not connections:
         return "it had no connection"
     if case.watch is None or case.watch in connections:

@@ -145,7 +145,7 @@ def test_a_flow_that_was_forgotten_ends_without_a_packet_too() -> None:
     assert found["detected_at_latest"] == pytest.approx(1200, abs=0.01)
 
 
-def slept(*, closes: float | None = None, opens: float | None = None) -> str:
+def slept(*, closes: float | None = None, opens: float | None = None, holds: str = "") -> str:
     """What the reason says of a client that never saw the change, and of its connections."""
     stage, old = stage_of("blackhole", "flow-cut")
     stage.apply_fault(FAULT, "client", "server")
@@ -154,7 +154,11 @@ def slept(*, closes: float | None = None, opens: float | None = None) -> str:
     if closes is not None:
         stage.close(old, closes, flags="RA")
     if opens is not None:
-        stage.open(opens)
+        new = stage.open(opens)
+        held = {"old": [old], "new": [new], "both": [old, new]}.get(holds)
+        if held is not None:
+            sockets = tuple(Socket(port=each.port, state="ESTABLISHED") for each in held)
+            stage.add(Sockets(t=stage.at(TOUCH + 120.5), cell=stage.cell, moment="close", sockets=sockets))
     stage.end(TOUCH + 121)
     verdict, reason = said(judged(sorted(stage.records, key=lambda record: record.t), stage))
     assert verdict == "stuck"
@@ -167,6 +171,12 @@ def test_stuck_says_which_connection_was_open(opens: float, when: str) -> None:
     assert slept(closes=opens - 1, opens=opens) == f"a connection that it had opened {when} the change was still open"
     assert slept(opens=opens) == "its connection was still open"
     assert slept(closes=opens - 1) == "it had no connection"
+
+
+def test_stuck_knows_a_connection_that_was_given_up_without_a_packet() -> None:
+    """The FIN of who gave up waits behind lost data: the packets alone say that it slept on its dead connection."""
+    assert slept(opens=63.7, holds="new") == "a connection that it had opened 31.7 s after the change was still open"
+    assert slept(opens=63.7, holds="old") == slept(opens=63.7, holds="both") == "its connection was still open"
 
 
 def test_a_stopped_process_notices_nothing() -> None:
