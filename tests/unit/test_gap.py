@@ -10,6 +10,8 @@ import pytest
 
 from watcher import faults, plan
 from watcher.catalog import Catalog
+from watcher.faults import pod_deleted
+from watcher.lab.control_plane.own import HEARD_SECONDS
 from watcher.model import CellPlan
 from watcher.records import Fault
 from watcher.runner.cell import CellRun
@@ -17,7 +19,7 @@ from watcher.runner.cell import CellRun
 CATALOG = Catalog.load()
 SCALE = 60
 """The gap of 30 s is half a second."""
-SETTLED_SECONDS = 0.2
+SETTLED_SECONDS = 1.2
 """Before the fault is due: earlier no fault can begin."""
 TAKES = 0.09
 """Of the gap: as much as moving an endpoint and going on for a moment take of 30 s."""
@@ -59,24 +61,22 @@ async def test_the_gap_begins_when_the_fault_is_in_force(monkeypatch: pytest.Mon
     assert due == pytest.approx(applied + gap)
 
 
-@pytest.mark.parametrize(
-    "says", [{"TAKES_SECONDS": 0.15}, {"TAKES_SECONDS": 60.0}, {}], ids=["told", "too long", "not"]
-)
+@pytest.mark.parametrize("says", [{"TAKES_SECONDS": 1.0}, {"TAKES_SECONDS": 60.0}, {}], ids=["told", "too long", "not"])
 async def test_a_fault_that_says_what_it_takes_is_begun_earlier(
     says: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every touch of its scenarios is late by that, and a read timeout of 45 s comes about the deadline."""
     made = cell("pod-deleted-kube-proxy-iptables")
-    planned, applied, due = await harmed(made, 0.15, monkeypatch, **says)
+    planned, applied, due = await harmed(made, 1.0, monkeypatch, **says)
     late = applied - (planned - made.timing.gap_seconds)
-    assert (late < 0.12) is bool(says)
+    assert (late < 0.8) is bool(says)
     assert due == max(planned, applied + made.timing.gap_seconds)
 
 
 @pytest.mark.parametrize("name", ["pod-deleted", "pod-deleted-same-node"])
 def test_the_deleted_pods_faults_say_what_they_take(name: str) -> None:
     """The pause for kube-proxy and the moment for which the pod goes on; others are done at once."""
-    assert faults.takes_seconds(name) == 2.5
+    assert faults.takes_seconds(name) == HEARD_SECONDS + pod_deleted.GOES_ON_SECONDS > 1
     assert faults.takes_seconds("node-gone") == 0
 
 
