@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tests.unit.control_plane.conftest import Client, Start, trust
 from watcher.errors import UsageError
 from watcher.lab.control_plane.listeners import Keepalive, Listener
+from watcher.lab.control_plane.server import serve
 from watcher.lab.control_plane.watches import Timers
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -189,3 +191,23 @@ async def test_a_port_in_use_is_an_error(start: Start) -> None:
         await start(listeners=[Listener("127.0.0.1", port)])
     with socket.create_connection(("127.0.0.1", port)):
         pass
+
+
+async def test_its_end_does_not_wait_for_clients_that_say_nothing_more() -> None:
+    """Their connections outlive the server as half-closed sockets, which a later test then finds unclosed."""
+
+    def asked(address: str) -> ssl.SSLSocket:
+        host, port = address.split(":")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        stream = context.wrap_socket(socket.create_connection((host, int(port)), 60))
+        stream.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stream.recv(1 << 16).startswith(b"HTTP/1.1 ")
+        return stream
+
+    async with serve((Listener("127.0.0.1"),)) as server:
+        stream = await asyncio.to_thread(asked, server.addresses[0])
+    with stream, socket.socket(fileno=os.dup(stream.fileno())) as beneath:
+        beneath.setblocking(False)
+        while beneath.recv(1 << 16):  # BlockingIOError where nobody has ended it
+            pass

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from weakref import WeakSet
 
 from watcher.errors import UsageError
 
@@ -88,12 +89,20 @@ def tls(certificate: Path, key: Path, *, http1_only: bool = False) -> ssl.SSLCon
 class Gate(asyncio.Protocol):
     """Hands a connection over to ``serve``'s protocol, unless the TLS handshake agreed on HTTP/2."""
 
-    def __init__(self, serve: Callable[[], asyncio.Protocol], refused: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        serve: Callable[[], asyncio.Protocol],
+        refused: Callable[[str, int], None],
+        streams: WeakSet[asyncio.Transport],
+    ) -> None:
+        """``streams`` gets the connection, so that whoever ends the server can end those that nobody else will."""
         self._serve = serve
         self._refused = refused
+        self._streams = streams
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
+        self._streams.add(stream)
         if stream.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
             address, port, *_ = stream.get_extra_info("peername")
             self._refused(address, port)

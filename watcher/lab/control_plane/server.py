@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -100,13 +101,14 @@ async def serve(
 
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
+    streams: WeakSet[asyncio.Transport] = WeakSet()
     try:
         for listener, context in zip(listeners, contexts, strict=True):
             listening = listener.open()
             try:
                 servers.append(
                     await loop.create_server(
-                        lambda: Gate(http, refused),
+                        lambda: Gate(http, refused, streams),
                         sock=listening,
                         ssl=context,
                         backlog=1024,
@@ -123,6 +125,11 @@ async def serve(
             server.close()
         api.watches.close()
         await runner.cleanup()
+        # All has been said; a client that has not answered the end of TLS yet may never do so.
+        for stream in tuple(streams):
+            stream.abort()
+        for _ in range(2):  # until the loop has closed their sockets
+            await asyncio.sleep(0)
 
 
 def _text(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
