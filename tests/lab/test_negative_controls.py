@@ -227,7 +227,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Ran]]:
 
 
 def packets(ran: Ran, cell: str) -> tuple[Fault, list[Packet]]:
-    """The fault, and what was seen of the flow that it found. The fault is recorded when it is done: from before that."""
+    """The fault, and what was seen of its flow; from before it, since it is recorded when it is done."""
     mine = [record for record in journal.read(ran.folder) if record.cell == f"{cell}#1"]
     [fault] = [record for record in mine if isinstance(record, Fault) and record.action == "apply"]
     [flow] = fault.flows

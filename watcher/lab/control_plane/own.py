@@ -28,8 +28,8 @@ from watcher.lab.scene import Once
 
 HEARD_SECONDS = 1.5
 """How long kube-proxy is given after an endpoint has moved. It hears by its watch, within milliseconds, but writes its
-rules at most once a second (its ``minSyncPeriod``). Real seconds, which no scale shortens; much more, and a read timeout
-that is divided by 10 would fire before the fault is done."""
+rules at most once a second (its ``minSyncPeriod``). Real seconds, which no scale shortens; with much more, a read
+timeout that is divided by 10 would fire before the fault is done."""
 WRITES = 5
 """Changes made before a server starts anew. One is enough for etcd's revision to pass what any client knows."""
 ANEW_PORT = API_KEEPALIVE_PORT + 1
